@@ -1,0 +1,184 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/redlockd/redlockd/fsm"
+)
+
+// before takes in what an applied entry says of this node, before the entry's
+// replies are delivered. timeout is session-timeout after the entry. When it
+// returns, the incarnation is either vouched for or its connections are closed.
+func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
+	a.mu.Lock()
+	inc := a.inc
+	var over error
+	if a.phase == phaseServing {
+		// What is counted here was counted by the machine with the shorter of the two at least.
+		counted := min(a.timeout, timeout)
+		a.vouch.shrink(timeout)
+		over = a.observe(eff, counted)
+		if over == nil && a.silent() {
+			over = ErrSilent
+		}
+	}
+	if timeout != a.timeout {
+		a.timeout = timeout
+		a.ka.due = 0
+		a.awaken()
+	}
+	a.checkDrained()
+	a.mu.Unlock()
+	if over != nil {
+		a.end(inc, over)
+		return
+	}
+	if a.ending.Load() {
+		// run is ending it this very moment: no reply may overtake that.
+		a.hostMu.Lock()
+		//nolint:staticcheck // waiting is all there is to do
+		a.hostMu.Unlock()
+	}
+}
+
+// observe settles batches and keepalives; it returns why the incarnation is
+// over, if it is. The caller holds mu.
+func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
+	for _, inc := range eff.Ended {
+		if inc == a.inc {
+			return ErrEnded
+		}
+	}
+	for _, k := range eff.Keepalives {
+		if k.Incarnation != a.inc {
+			continue
+		}
+		if k.Ended {
+			return ErrEnded
+		}
+		if at, ok := a.ka.counted(k.Number); ok && a.vouch.running {
+			a.vouch.count(at, timeout)
+		}
+	}
+	freed := false
+	a.appliedNow = false
+	for _, b := range eff.Batches {
+		if b.Incarnation != a.inc {
+			continue
+		}
+		switch b.Status {
+		case fsm.BatchApplied, fsm.BatchRepeated:
+			freed = a.settle(b.Number) || freed
+		case fsm.BatchEarly:
+			a.resendLocked()
+			freed = true
+		case fsm.BatchEnded:
+			return ErrEnded
+		}
+	}
+	a.internal.observe(eff, a.inc)
+	if freed {
+		a.wake()
+	}
+	return nil
+}
+
+// settle forgets the batches up to a number: our own loop has applied them. It
+// keeps when the first of this entry was first sent.
+func (a *agent) settle(number uint64) bool {
+	n := 0
+	for n < len(a.sent) && a.sent[n].number <= number {
+		n++
+	}
+	if n == 0 {
+		return false
+	}
+	if !a.appliedNow {
+		a.appliedNow, a.appliedSent = true, a.sent[0].first
+	}
+	a.spare = append(a.spare, a.sent[:n]...)
+	a.sent = a.sent[:copy(a.sent, a.sent[n:])]
+	return true
+}
+
+// after takes in what follows from delivered effects: whether connections are in
+// the state, and whether our registration was applied.
+func (a *agent) after(eff *fsm.Effects) {
+	live := a.host.Live() > 0
+	a.mu.Lock()
+	if a.phase == phaseServing && live != a.vouch.running {
+		a.liveChanged(live)
+	}
+	var mine *fsm.Registered
+	for i := range eff.Registered {
+		if r := &eff.Registered[i]; a.phase == phaseRegistering && r.Node == a.node && r.Nonce == a.reg.nonce {
+			mine = r
+		}
+	}
+	if mine != nil && mine.Incarnation == 0 {
+		// Another registration of this node came first; name that one.
+		a.log.Info("the registration named an older incarnation; registering again", "named", uint64(a.reg.replaces), "newest", uint64(mine.Newest))
+		a.newest = mine.Newest
+		a.register()
+		mine = nil
+		a.wake()
+	}
+	a.mu.Unlock()
+	if mine != nil {
+		a.begin(mine.Incarnation)
+	}
+}
+
+// liveChanged starts or stops the keepalives. The first connection came into the
+// state by a batch of ours in this entry; from when that batch was first sent,
+// the machine grants a session-timeout. The caller holds mu.
+func (a *agent) liveChanged(live bool) {
+	if !live {
+		a.vouch.idle()
+		a.ka.ready, a.ka.due = false, 0
+		return
+	}
+	if a.appliedNow {
+		a.vouch.count(a.appliedSent, a.timeout)
+		a.ka.due = 0
+		a.awaken()
+	}
+}
+
+// replaced takes in that the state was replaced by a snapshot: newest is this
+// node's newest incarnation there.
+func (a *agent) replaced(newest fsm.Incarnation, timeout time.Duration) {
+	a.mu.Lock()
+	inc := a.inc
+	a.timeout = timeout
+	if newest != a.newest && a.phase == phaseRegistering {
+		a.newest = newest
+		a.register()
+	}
+	a.newest = newest
+	a.mu.Unlock()
+	a.end(inc, ErrReplaced)
+	a.wake()
+}
+
+// begin makes the applied incarnation the one that serves.
+func (a *agent) begin(inc fsm.Incarnation) {
+	a.hostMu.Lock()
+	defer a.hostMu.Unlock()
+	a.mu.Lock()
+	if a.phase != phaseRegistering {
+		a.mu.Unlock()
+		return
+	}
+	a.phase, a.inc, a.newest = phaseServing, inc, inc
+	a.vouch.idle()
+	a.clear()
+	// Cluster settings given by flags go ahead of what clients send.
+	a.queue.push(a.internal.ops(inc), a.clock.Now())
+	a.mu.Unlock()
+	a.log.Info("this node serves", "incarnation", uint64(inc))
+	a.host.Begin(inc)
+	a.serveOnce.Do(func() { close(a.served) })
+	a.wake()
+	a.awaken()
+}

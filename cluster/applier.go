@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/store"
+)
+
+// applier is Raft's state machine: it decodes an entry, applies it to the lock
+// machine, queues the state records that changed, and hands the effects to the
+// agent and the host. All its methods but view run on Raft's FSM goroutine.
+//
+// It is no raft.BatchingFSM: batches are inside the entries already.
+type applier struct {
+	storage  Storage
+	host     Host
+	agent    *agent
+	proposer *proposer
+	log      *slog.Logger
+	fatal    func(error)
+	// grew is told of each entry's bytes, for snapshots by size.
+	grew func(bytes int)
+
+	// viewMu is held while the machine changes and while somebody looks at it.
+	viewMu  sync.Mutex
+	machine machine
+
+	entry  fsm.Entry     // reused
+	writes []store.Write // reused
+
+	// dead is set when an entry could not be applied: nothing after it may be.
+	dead atomic.Bool
+	// index, term and now are the machine's after the newest entry.
+	index, term atomic.Uint64
+	now         atomic.Int64
+	// voters is how many nodes vote by the newest committed configuration.
+	voters atomic.Int32
+}
+
+var (
+	_ raft.FSM                = (*applier)(nil)
+	_ raft.ConfigurationStore = (*applier)(nil)
+)
+
+// load fills the machine from the state on disk; before Raft starts.
+func (a *applier) load() error {
+	var err error
+	lerr := a.machine.Load(func(yield func(fsm.Record) bool) {
+		err = a.storage.State(func(w store.Write) bool { return yield(fsm.Record{Key: w.Key, Value: w.Value}) })
+	})
+	if err = errors.Join(err, lerr); err != nil {
+		return fmt.Errorf("cluster: loading the state: %w", err)
+	}
+	mi, mt := a.machine.Applied()
+	if si, _ := a.storage.Applied(); mi > si {
+		return fmt.Errorf("cluster: the state's records are of entry %d, but the store says that it applied no more than entry %d: the data directory is damaged", mi, si)
+	}
+	a.note(mi, mt)
+	return nil
+}
+
+// note publishes where the machine is.
+func (a *applier) note(index, term uint64) {
+	a.index.Store(index)
+	a.term.Store(term)
+	a.now.Store(a.machine.Now())
+	deadline := int64(-1)
+	if ms, ok := a.machine.NextDeadline(); ok {
+		deadline = ms
+	}
+	a.proposer.expect(deadline)
+}
+
+// Apply applies one committed entry. It never panics into Raft: the deferred
+// answer there would report success.
+func (a *applier) Apply(l *raft.Log) any {
+	if a.dead.Load() {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			a.die(fmt.Errorf("cluster: applying entry %d panicked: %v\n%s", l.Index, v, debug.Stack()))
+		}
+	}()
+	a.proposer.committed(l.Data)
+	e := &a.entry
+	if err := fsm.DecodeEntry(l.Data, e); err != nil {
+		a.die(fmt.Errorf("cluster: entry %d of term %d can not be read: %w", l.Index, l.Term, err))
+		return nil
+	}
+	e.Index, e.Term = l.Index, l.Term
+	a.apply(e)
+	a.grew(len(l.Data))
+	return nil
+}
+
+// apply takes the entry through machine, store, agent and host.
+func (a *applier) apply(e *fsm.Entry) {
+	if e.Index <= a.index.Load() {
+		return // it is in the state that was loaded
+	}
+	a.viewMu.Lock()
+	eff := a.machine.Apply(e)
+	timeout := a.machine.Settings().SessionTimeout
+	a.viewMu.Unlock()
+	a.writes = a.writes[:0]
+	for _, w := range eff.Writes {
+		a.writes = append(a.writes, store.Write(w))
+	}
+	if err := a.storage.Apply(e.Index, e.Term, a.writes); err != nil {
+		a.die(fmt.Errorf("cluster: writing the state of entry %d: %w", e.Index, err))
+		return
+	}
+	a.note(e.Index, e.Term)
+	a.agent.before(eff, time.Duration(timeout)*time.Millisecond)
+	a.host.Deliver(eff)
+	a.agent.after(eff)
+}
+
+// die ends the process by way of fatal. Should that return (in a test), nothing
+// is applied any more and no snapshot cuts the log, so that a new start finds
+// the entry again.
+func (a *applier) die(err error) {
+	a.dead.Store(true)
+	a.log.Error("an entry could not be applied; the process ends", "error", err)
+	a.fatal(err)
+}
+
+// StoreConfiguration keeps the newest committed configuration with the state.
+func (a *applier) StoreConfiguration(index uint64, conf raft.Configuration) {
+	a.storage.SetConfiguration(index, conf)
+	a.countVoters(conf.Servers)
+}
+
+func (a *applier) countVoters(servers []raft.Server) {
+	n := int32(0)
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	a.voters.Store(n)
+}
+
+// Snapshot takes nothing along: the state in the store is the snapshot, and
+// closing the sink makes it durable.
+func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	if a.dead.Load() {
+		return nil, errors.New("cluster: no snapshot: an entry could not be applied")
+	}
+	return a.storage.PersistState(), nil
+}
+
+// Restore replaces the state by a snapshot that came from another node or from a
+// backup. Replies may lie in what it skips, so this node's incarnation is over.
+func (a *applier) Restore(r io.ReadCloser) error {
+	index, term, ok := a.storage.Received()
+	if !ok {
+		return errors.New("cluster: a snapshot is to be restored, but none was received")
+	}
+	err := a.storage.Restore(r, index, term)
+	if errors.Is(err, store.ErrRestartRaft) {
+		a.die(fmt.Errorf("cluster: the snapshot at entry %d is restored, and Raft has to start anew with it: %w", index, err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cluster: restoring the snapshot at entry %d: %w", index, err)
+	}
+	a.viewMu.Lock()
+	err = a.load()
+	timeout := a.machine.Settings().SessionTimeout
+	newest := a.machine.NewestIncarnation(a.agent.node)
+	a.viewMu.Unlock()
+	if err != nil {
+		a.die(err)
+		return err
+	}
+	a.proposer.restart(a.now.Load())
+	a.agent.replaced(newest, time.Duration(timeout)*time.Millisecond)
+	return nil
+}
+
+// view calls f with the machine standing still.
+func (a *applier) view(f func()) {
+	a.viewMu.Lock()
+	defer a.viewMu.Unlock()
+	f()
+}

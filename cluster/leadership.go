@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// barrierLimit is how long a barrier may take before it is given up and tried again.
+const barrierLimit = 10 * time.Second
+
+// leadership watches whether this node leads and opens the proposer once per
+// term, after a barrier of that term. It goes by Raft's state and term; LeaderCh
+// drops flaps and only wakes it.
+type leadership struct {
+	raft     consensus
+	clock    Clock
+	log      *slog.Logger
+	proposer *proposer
+	// resend makes the agent send again what is not applied: a new term may have
+	// lost it, also when the same node leads again.
+	resend func()
+	// now returns the machine's cluster time in ms.
+	now func() int64
+	// stuckAfter is how long a leader may be refused by its own Raft.
+	stuckAfter time.Duration
+	fatal      func(error)
+
+	quit chan struct{}
+	done chan struct{}
+
+	term    uint64    // of the office that the proposer is open for; 0: none
+	refused time.Time // since when barriers are refused because of a transfer
+}
+
+func (l *leadership) run() {
+	defer close(l.done)
+	ticker := time.NewTicker(samplePeriod)
+	defer ticker.Stop()
+	for {
+		l.look()
+		select {
+		case <-l.raft.LeaderCh():
+		case <-ticker.C:
+		case <-l.quit:
+			l.leave()
+			return
+		}
+	}
+}
+
+// look compares what Raft says with the office held.
+func (l *leadership) look() {
+	term, leads := l.raft.CurrentTerm(), l.raft.State() == raft.Leader
+	if l.term != 0 && (!leads || term != l.term) {
+		l.leave()
+	}
+	switch {
+	case !leads:
+		l.refused = time.Time{}
+	case l.term == 0:
+		l.take(term)
+	default:
+		l.watch(l.proposer.refusedSince())
+	}
+}
+
+// take takes office: everything of earlier terms is applied before anything is judged.
+func (l *leadership) take(term uint64) {
+	err := l.barrier()
+	switch {
+	case err == nil:
+		l.refused = time.Time{}
+		if l.raft.State() != raft.Leader || l.raft.CurrentTerm() != term {
+			return
+		}
+		l.term = term
+		l.log.Debug("this node leads", "term", term)
+		l.proposer.start(l.now())
+		l.resend()
+	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		if l.refused.IsZero() {
+			l.refused = l.clock.Now()
+		}
+		l.watch(l.refused)
+	default:
+		l.log.Debug("the barrier of a new term failed; trying again", "term", term, "error", err)
+	}
+}
+
+// barrier waits until everything committed before is applied. Raft may never
+// answer; then this gives up.
+func (l *leadership) barrier() error {
+	answer := make(chan error, 1)
+	go func() { answer <- l.raft.Barrier(enqueueTimeout).Error() }()
+	limit := time.NewTimer(barrierLimit)
+	defer limit.Stop()
+	select {
+	case err := <-answer:
+		if err == nil {
+			return nil
+		}
+		return meaning(err)
+	case <-limit.C:
+		return meaning(errLate)
+	case <-l.quit:
+		return meaning(raft.ErrRaftShutdown)
+	}
+}
+
+// watch ends the process of a leader that its own Raft has refused for too long:
+// the flag of a leadership transfer can stay set for good (hashicorp/raft #696),
+// and only a new start clears it.
+func (l *leadership) watch(since time.Time) {
+	if since.IsZero() {
+		return
+	}
+	if d := l.clock.Now().Sub(since); d > l.stuckAfter {
+		l.fatal(fmt.Errorf("cluster: this node leads, but its Raft has refused every entry for %v because of a leadership transfer that never ends: the process must start again", d.Round(time.Millisecond)))
+	}
+}
+
+func (l *leadership) leave() {
+	if l.term == 0 {
+		return
+	}
+	l.log.Debug("this node leads no more", "term", l.term)
+	l.term = 0
+	l.proposer.stop()
+}

@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/redlockd/redlockd/fsm"
+)
+
+// consensus is what this package needs of *raft.Raft while it runs.
+type consensus interface {
+	Apply(data []byte, timeout time.Duration) raft.ApplyFuture
+	Barrier(timeout time.Duration) raft.Future
+	State() raft.RaftState
+	CurrentTerm() uint64
+	LeaderCh() <-chan bool
+}
+
+// source is where a proposer finds what to put into entries: this node's agent,
+// and later what other nodes forward.
+type source interface {
+	// ready reports whether draw would bring something. It is cheap.
+	ready() bool
+	// draw adds to the round what is to be sent now.
+	draw(r *round)
+	// failed says that something drawn was not confirmed.
+	failed(err *ProposeError)
+}
+
+// round is what goes into one entry.
+type round struct {
+	keepalives []fsm.Keepalive
+	items      [][]byte
+	size       int // bytes of the items
+	limit      int
+}
+
+func (r *round) add(item []byte) {
+	r.items = append(r.items, item)
+	r.size += len(item)
+}
+
+// room reports whether another item may be added. The last one may overshoot.
+func (r *round) room() bool { return r.size < r.limit }
+
+func (r *round) reset() {
+	clear(r.keepalives)
+	clear(r.items)
+	r.keepalives, r.items, r.size = r.keepalives[:0], r.items[:0], 0
+}
+
+// Pace of the proposer.
+const (
+	// enqueueTimeout is how long Raft's main loop may take to accept an entry.
+	enqueueTimeout = time.Second
+	// flightLimit is how long an entry may stay unanswered before its place is
+	// given to another one.
+	flightLimit = 2 * time.Second
+	// tickEvery is how often something is written at least while a deadline is
+	// pending, in ms of cluster time: what a change of leader may lose.
+	tickEvery = 1000
+	// keepBuffers is how many entry buffers are kept for use again, and
+	// keepBytes how big one may be.
+	keepBuffers = 4
+	keepBytes   = 2 << 20
+)
+
+// flight is one entry that was handed to Raft.
+type flight struct {
+	data      []byte
+	at        time.Time
+	committed bool // seen by our own apply loop; another entry may take its place
+}
+
+// proposer builds the leader's entries and stamps them with cluster time. It is
+// closed while this node does not lead.
+type proposer struct {
+	raft    consensus // set before run
+	clock   Clock
+	log     *slog.Logger
+	sources []source
+	// inFlight entries at most are under way at once; more than one only while
+	// those ahead are smaller than smallEntry bytes.
+	inFlight, smallEntry int
+
+	wakeCh chan struct{} // capacity 1
+	quit   chan struct{}
+	done   chan struct{}
+
+	// deadline is the machine's next one in ms of cluster time, -1: none. The apply
+	// loop sets it without waiting for a proposal being built.
+	deadline atomic.Int64
+
+	mu      sync.Mutex
+	open    bool
+	time    leaderClock
+	stamped int64 // cluster time of the newest entry
+	flights []*flight
+	free    [][]byte
+	round   round
+	refused time.Time // since when every proposal is refused because of a transfer; zero: is not
+	counts  proposerCounts
+}
+
+// proposerCounts are counted since the start; under proposer.mu.
+type proposerCounts struct {
+	entries, bytes, ticks, unconfirmed uint64
+}
+
+func newProposer(clock Clock, log *slog.Logger, o *Options) *proposer {
+	p := &proposer{
+		clock: clock, log: log,
+		inFlight: o.InFlight, smallEntry: o.SmallEntry,
+		wakeCh: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		round: round{limit: o.EntryBytes},
+	}
+	p.deadline.Store(-1)
+	return p
+}
+
+// start takes office: the clock starts at the machine's time.
+func (p *proposer) start(ms int64) {
+	p.mu.Lock()
+	p.open, p.stamped, p.refused = true, ms, time.Time{}
+	p.time.start(ms, p.clock.Now())
+	p.mu.Unlock()
+	p.wake()
+}
+
+// restart sets the clock of a leader whose state was replaced.
+func (p *proposer) restart(ms int64) {
+	p.mu.Lock()
+	if p.open {
+		p.stamped = ms
+		p.time.start(ms, p.clock.Now())
+	}
+	p.mu.Unlock()
+}
+
+// stop leaves office. Entries in flight are answered by Raft.
+func (p *proposer) stop() {
+	p.mu.Lock()
+	p.open = false
+	p.mu.Unlock()
+}
+
+// wake makes run look for something to propose; it never blocks.
+func (p *proposer) wake() {
+	select {
+	case p.wakeCh <- struct{}{}:
+	default:
+	}
+}
+
+// run proposes whenever there is something and a place in flight.
+func (p *proposer) run() {
+	defer close(p.done)
+	timer := time.NewTimer(longSleep)
+	defer timer.Stop()
+	for {
+		f, wait := p.next()
+		if f != nil {
+			fut := p.raft.Apply(f.data, enqueueTimeout)
+			go p.settle(f, fut)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-p.wakeCh:
+		case <-timer.C:
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+// next builds the next entry, or says how long there is nothing to do. Here, and
+// nowhere else, an entry gets its time.
+func (p *proposer) next() (*flight, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open {
+		return nil, longSleep
+	}
+	now := p.clock.Now()
+	ms := p.time.sample(now)
+	if !p.place(now) {
+		return nil, samplePeriod
+	}
+	tick, wait := p.tick(ms)
+	if !tick && !p.anything() {
+		return nil, wait
+	}
+	for _, s := range p.sources {
+		s.draw(&p.round)
+	}
+	if len(p.round.items) == 0 && len(p.round.keepalives) == 0 && !tick {
+		return nil, wait
+	}
+	f := &flight{at: now, data: p.buffer()}
+	f.data = fsm.AppendEntry(f.data, ms, p.round.keepalives, p.round.items...)
+	if len(p.round.items) == 0 && len(p.round.keepalives) == 0 {
+		p.counts.ticks++
+	}
+	p.round.reset()
+	p.stamped = ms
+	p.flights = append(p.flights, f)
+	p.counts.entries++
+	p.counts.bytes += uint64(len(f.data))
+	return f, 0
+}
+
+func (p *proposer) anything() bool {
+	for _, s := range p.sources {
+		if s.ready() {
+			return true
+		}
+	}
+	return false
+}
+
+// place reports whether another entry may be under way. One whose answer is
+// long overdue gives up its place; its batches are sent again by their agent.
+func (p *proposer) place(now time.Time) bool {
+	n := 0
+	for _, f := range p.flights {
+		if f.committed || now.Sub(f.at) > flightLimit {
+			continue
+		}
+		if n++; n == p.inFlight || len(f.data) > p.smallEntry {
+			return false
+		}
+	}
+	return true
+}
+
+// tick reports whether an entry is wanted for its time alone, and else how long
+// to wait before asking again. One entry is enough for one deadline: the machine
+// does all that is due. The clock is sampled at each call.
+func (p *proposer) tick(ms int64) (now bool, wait time.Duration) {
+	deadline := p.deadline.Load()
+	if deadline < 0 {
+		return false, samplePeriod
+	}
+	at := p.stamped + tickEvery
+	if deadline > p.stamped {
+		at = min(at, deadline)
+	}
+	if ms >= at {
+		return true, 0
+	}
+	return false, min(samplePeriod, time.Duration(at-ms)*time.Millisecond)
+}
+
+// buffer returns an empty buffer for an entry.
+func (p *proposer) buffer() []byte {
+	if n := len(p.free); n > 0 {
+		b := p.free[n-1]
+		p.free = p.free[:n-1]
+		return b
+	}
+	return nil
+}
+
+// settle waits for Raft's answer to an entry. A future that never answers keeps
+// this one goroutine, and nothing else.
+func (p *proposer) settle(f *flight, fut raft.ApplyFuture) {
+	err := meaning(fut.Error())
+	p.mu.Lock()
+	for i, x := range p.flights {
+		if x == f {
+			p.flights = append(p.flights[:i], p.flights[i+1:]...)
+			break
+		}
+	}
+	freed := !f.committed
+	switch {
+	case err == nil:
+		// The state machine is done with the data, the log store has copied it.
+		if len(p.free) < keepBuffers && cap(f.data) <= keepBytes {
+			p.free = append(p.free, f.data[:0])
+		}
+		p.refused = time.Time{}
+	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		if p.refused.IsZero() {
+			p.refused = p.clock.Now()
+		}
+		p.counts.unconfirmed++
+	default:
+		p.refused = time.Time{}
+		p.counts.unconfirmed++
+	}
+	p.mu.Unlock()
+	if err != nil {
+		for _, s := range p.sources {
+			s.failed(err)
+		}
+	}
+	if freed {
+		p.wake()
+	}
+}
+
+// committed tells that our own apply loop has come to an entry: if it is one in
+// flight, the next may go while this one is being applied.
+func (p *proposer) committed(data []byte) {
+	p.mu.Lock()
+	for _, f := range p.flights {
+		if len(data) > 0 && len(f.data) == len(data) && &f.data[0] == &data[0] {
+			f.committed = true
+			p.mu.Unlock()
+			p.wake()
+			return
+		}
+	}
+	p.mu.Unlock()
+}
+
+// expect takes in the machine's next deadline (-1: none).
+func (p *proposer) expect(deadline int64) {
+	if was := p.deadline.Swap(deadline); deadline >= 0 && (was < 0 || deadline < was) {
+		p.wake()
+	}
+}
+
+// refusedSince returns since when proposals are refused because of a leadership
+// transfer; zero if they are not.
+func (p *proposer) refusedSince() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}

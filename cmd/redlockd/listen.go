@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
+)
+
+// bind opens the listening sockets. Clients may connect to them from now on,
+// but nobody is accepted before the server runs.
+func bind(addresses []string) ([]net.Listener, error) {
+	var bound []net.Listener
+	for _, one := range addresses {
+		l, err := bindOne(one)
+		if err != nil {
+			unbind(bound)
+			return nil, err
+		}
+		bound = append(bound, l)
+	}
+	return bound, nil
+}
+
+func unbind(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close() // nothing was accepted: nothing is lost
+	}
+}
+
+func bindOne(address string) (net.Listener, error) {
+	a, err := options.ParseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	if a.Network == "unix" {
+		if err = clearSocket(a.Addr); err != nil {
+			return nil, err
+		}
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), a.Network, a.Addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s: it is in use, perhaps by another redlockd: stop that one, or choose another with --listen", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("cannot listen on %s: this user may not: choose another with --listen: %w", address, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: choose another with --listen: %w", address, err)
+	}
+	return l, nil
+}
+
+// clearSocket removes the socket that a killed process left behind; one that
+// somebody answers on, and a file that is no socket, stay.
+func clearSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot listen on unix:%s: %w", path, err)
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("cannot listen on unix:%s: there is a file there that is no socket: choose another with --listen", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close() // only asked whether somebody is there
+		return fmt.Errorf("cannot listen on unix:%s: it is in use, perhaps by another redlockd: stop that one, or choose another with --listen", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot listen on unix:%s: the socket there does not tell whether it is in use: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// names lists where the sockets really are (port 0 has become one by now).
+func names(listeners []net.Listener) []string {
+	var list []string
+	for _, l := range listeners {
+		name := l.Addr().String()
+		if l.Addr().Network() == "unix" {
+			name = "unix:" + name
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// spareFiles is what the process needs besides its clients: the store's files,
+// peers, logs.
+const spareFiles = 256
+
+// fitFiles returns an error if max-clients connections need more files than the
+// system allows. (Go raises the soft limit to the hard one by itself.)
+func fitFiles(maxClients int64) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("the limit of open files cannot be read: %w", err)
+	}
+	if need := uint64(maxClients) + spareFiles; limit.Cur < need {
+		return fmt.Errorf("max-clients %d needs %d open files, but the system allows %d: raise the limit (ulimit -n, LimitNOFILE=) or lower max-clients",
+			maxClients, need, limit.Cur)
+	}
+	return nil
+}

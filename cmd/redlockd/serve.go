@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
+)
+
+// stopLimit is how long an orderly stop may take: longer than any request may
+// be under way, shorter than a supervisor's patience.
+const stopLimit = 8 * time.Second
+
+// startPatience is how long a start may be silent.
+const startPatience = 10 * time.Second
+
+// serve runs the server until a signal or SHUTDOWN stops it.
+func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
+	log, threshold := newLogger(stderr, cfg.LogFormat, cfg.LogLevel)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer watchSignals(stop, log)()
+
+	// The sockets come first: where the port is busy, no data was touched.
+	listeners, err := bind(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	if shortage := fitFiles(cfg.MaxClients); shortage != nil {
+		log.Warn("fewer clients than max-clients will get in", "error", shortage)
+	}
+	rooms, started := newStartLog(log)
+	slow := time.AfterFunc(startPatience, func() {
+		log.Warn("still starting: reading the data directory, or waiting for a leader", "data", absolute(cfg.DataDir))
+	})
+	n, err := open(ctx, cfg, listeners, rooms, threshold, stop)
+	slow.Stop()
+	if err != nil {
+		unbind(listeners)
+		if errors.Is(context.Cause(ctx), errSignal) {
+			return nil // stopped while it started: nothing was served, nothing is lost
+		}
+		return err
+	}
+	log.Info("serving", "listen", names(listeners), "node", cfg.NodeID, "data", absolute(cfg.DataDir), "version", version)
+	started.Store(true)
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve(listeners...) }()
+	select {
+	case <-ctx.Done():
+		log.Debug("stopping", "why", context.Cause(ctx))
+	case err = <-served:
+		err = fmt.Errorf("the server stopped accepting clients: %w", err)
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+	defer cancel()
+	return errors.Join(err, n.close(limited))
+}
+
+var errSignal = errors.New("a signal asked for it")
+
+// watchSignals stops the server on the first SIGTERM or SIGINT and ends the
+// process on the second. The returned function ends the watch.
+func watchSignals(stop context.CancelCauseFunc, log *slog.Logger) func() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if first {
+					stop(fmt.Errorf("%w: %v", errSignal, s))
+					continue
+				}
+				log.Warn("a second signal: ending at once", "signal", s.String())
+				code := exitStart
+				if n, ok := s.(syscall.Signal); ok {
+					code = 128 + int(n)
+				}
+				os.Exit(code)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}

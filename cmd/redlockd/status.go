@@ -1,0 +1,21 @@
+package main
+
+import (
+	"github.com/redlockd/redlockd/commands"
+)
+
+// status gathers from cluster and store what INFO and ROLE show.
+func (n *node) status() commands.Status {
+	c := n.cluster.Status()
+	s := commands.Status{
+		NodeID: c.NodeID, ClusterID: c.ClusterID, Incarnation: c.Incarnation, Role: c.Role, Leader: c.LeaderID,
+		Term: c.Term, Commit: c.Commit, Applied: c.Applied, LogFirst: c.LogFirst, LogLast: c.LogLast,
+		Nodes: c.Voters, LastContact: c.LastContact, StoreBytes: n.store.Metrics().DiskBytes,
+	}
+	// An answer that is not to be had is shown as 0: INFO never fails.
+	if list, err := n.store.Snapshots().List(); err == nil && len(list) > 0 {
+		s.Snapshot = list[0].Index
+	}
+	s.DiskFree, s.DiskTotal, _ = n.store.DiskFree()
+	return s
+}

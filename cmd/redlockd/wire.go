@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/redlockd/redlockd/cluster"
+	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
+	"github.com/redlockd/redlockd/commands"
+	"github.com/redlockd/redlockd/resp"
+	"github.com/redlockd/redlockd/sessions"
+	"github.com/redlockd/redlockd/store"
+)
+
+// node is one redlockd, put together:
+//
+//	store ◀── cluster ──▶ sessions.Table (its Host) ──▶ commands.Handler ──▶ resp.Server
+type node struct {
+	store   *store.Store
+	cluster *cluster.Node
+	server  *resp.Server
+}
+
+// errShutdown is why the node stops when a client said SHUTDOWN.
+var errShutdown = errors.New("a client said SHUTDOWN")
+
+// open puts a node together over its data directory and returns when it serves
+// the cluster; nobody is accepted yet. stop is called by SHUTDOWN.
+func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, log *slog.Logger, threshold *slog.LevelVar,
+	stop context.CancelCauseFunc,
+) (*node, error) {
+	s, err := store.Open(store.Options{
+		Dir: cfg.DataDir, Logger: log, CacheBytes: cfg.CacheSize, MemTableBytes: cfg.MemTableSize, WriteLimit: cfg.DiskTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	table := sessions.NewTable(sessions.Options{Logger: log})
+	c, err := cluster.Open(ctx, cluster.Options{
+		NodeID: cfg.NodeID, PeerAddr: cfg.PeerListen, Storage: s, Host: table, Logger: log,
+		RequestTimeout: cfg.RequestTimeout, Settings: cfg.Cluster(),
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	table.SetCluster(c)
+	limits := resp.NewLimits()
+	setLimits(limits, cfg)
+	live := options.NewLive(cfg, func(now *options.Config) {
+		setLimits(limits, now)
+		setLevel(threshold, now.LogLevel)
+	})
+	n := &node{store: s, cluster: c}
+	handler := commands.NewHandler(commands.Options{
+		Version: version, RunID: runID(), Port: func() int { return firstPort(listeners) },
+		Open: commands.OpenIn(table), State: commands.StateOf(c.View), Status: n.status,
+		Settings: nodeSettings{live}, Password: func() string { return live.Config().RequirePass },
+		Shutdown: func() { stop(errShutdown) },
+		Net:      func() *resp.Stats { return n.server.Stats() }, Limits: limits, Logger: log,
+	})
+	n.server = resp.NewServer(resp.Options{Handler: handler, Limits: limits, Logger: log, Quiet: handler.Quiet})
+	return n, nil
+}
+
+// close stops the node in the order in which nothing is lost: clients first,
+// then the cluster, then the disk.
+func (n *node) close(ctx context.Context) error {
+	return errors.Join(n.server.Shutdown(ctx), n.cluster.Close(ctx), n.store.Close())
+}
+
+// setLimits copies the limits of the configuration to where they act.
+func setLimits(l *resp.Limits, c *options.Config) {
+	l.Clients.Store(c.MaxClients)
+	l.TCPTimeout.Store(c.TCPTimeout)
+	l.IdleTimeout.Store(c.IdleTimeout)
+	l.WriteTimeout.Store(c.WriteTimeout)
+	l.FrameTimeout.Store(c.FrameTimeout)
+	l.Linger.Store(c.LingerTimeout)
+	l.Args.Store(c.MaxArguments)
+	l.Bulk.Store(c.MaxBulk)
+	l.Frame.Store(c.MaxCommand)
+	l.Inline.Store(c.MaxInline)
+	l.PipelineCommands.Store(c.PipelineCommands)
+	l.PipelineBytes.Store(c.PipelineBytes)
+	l.Output.Store(c.Output)
+	l.OutputHard.Store(c.MaxOutput)
+	l.AuthTimeout.Store(c.AuthTimeout)
+	l.UnauthArgs.Store(c.AuthMaxArguments)
+	l.UnauthBulk.Store(c.AuthMaxBulk)
+	l.UnauthFrame.Store(c.AuthMaxCommand)
+}
+
+// nodeSettings is the live configuration as CONFIG sees it.
+type nodeSettings struct{ *options.Live }
+
+// Set implements commands.Settings.
+func (s nodeSettings) Set(name, value string) error {
+	err := s.Live.Set(name, value)
+	if errors.Is(err, options.ErrStart) {
+		return fmt.Errorf("%w: %w", commands.ErrImmutable, err)
+	}
+	return err
+}
+
+// runID is what INFO shows: 40 hexadecimal digits, drawn anew at each start.
+func runID() string {
+	var id [20]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(id[:])
+}
+
+// firstPort is the port that INFO shows, 0 where there are only unix sockets.
+func firstPort(listeners []net.Listener) int {
+	for _, l := range listeners {
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			return a.Port
+		}
+	}
+	return 0
+}

@@ -1,0 +1,333 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/resp"
+	"github.com/redlockd/redlockd/sessions"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// asked is an op that a connection gave to its session.
+type asked struct {
+	op  fsm.Op
+	tag any
+}
+
+// fakeSession stands for a *sessions.Conn: the test answers its ops.
+type fakeSession struct {
+	out  sessions.Answerer
+	id   fsm.ConnID
+	asks chan asked
+
+	mu      sync.Mutex
+	name    string
+	known   bool
+	down    error // of ID and Alive
+	waiting bool
+	closed  bool
+	flushes int
+}
+
+func (s *fakeSession) ID() (fsm.ConnID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return 0, s.down
+	}
+	return s.id, nil
+}
+
+func (s *fakeSession) Do(op fsm.Op, tag any) {
+	for _, b := range []*[]byte{&op.Key, &op.Owner, &op.ID, &op.Note, &op.Name, &op.Value} {
+		*b = append([]byte(nil), *b...)
+	}
+	s.mu.Lock()
+	s.known = true
+	s.mu.Unlock()
+	s.asks <- asked{op, tag}
+}
+
+func (s *fakeSession) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushes++
+}
+
+func (s *fakeSession) SetName(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name = name
+	return nil
+}
+
+func (s *fakeSession) Name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name
+}
+
+func (s *fakeSession) Known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
+
+func (s *fakeSession) Touch() {}
+
+func (s *fakeSession) Alive() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+func (s *fakeSession) Info() sessions.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sessions.Info{ID: s.id, Name: s.name, Waiting: s.waiting}
+}
+
+func (s *fakeSession) Closed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+func (s *fakeSession) setDown(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+// next waits for the session's next op.
+func (s *fakeSession) next(t testing.TB) asked {
+	t.Helper()
+	select {
+	case a := <-s.asks:
+		return a
+	case <-time.After(patience):
+		t.Fatal("no op came")
+		panic("unreachable")
+	}
+}
+
+// answer gives the reply to an op, as sessions would.
+func (s *fakeSession) answer(a asked, r fsm.Reply) {
+	s.out.Answer(&a.op, a.tag, &r)
+	s.out.Flush()
+}
+
+// fakeState is a cluster of settings and counts.
+type fakeState struct{ settings map[string]string }
+
+func (f fakeState) Setting(name string) (string, bool) { v, ok := f.settings[name]; return v, ok }
+
+func (f fakeState) Stats() fsm.Stats {
+	return fsm.Stats{Sessions: 3, NamedSessions: 1, Connections: 2, Holds: 5, Waiters: 4, LastFence: 99, Grants: 7}
+}
+
+func (f fakeState) Now() int64 { return 123456 }
+
+// fakeSettings are a node's own settings.
+type fakeSettings struct {
+	mu     sync.Mutex
+	values map[string]string
+}
+
+func (f *fakeSettings) List() []string { return []string{"log-level", "max-clients", "data-dir"} }
+
+func (f *fakeSettings) Get(name string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.values[name]
+	return v, ok
+}
+
+func (f *fakeSettings) Set(name, value string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case name == "data-dir":
+		return ErrImmutable
+	case name == "max-clients" && strings.Trim(value, "0123456789") != "":
+		return errors.New("argument couldn't be parsed into an integer")
+	}
+	f.values[name] = value
+	return nil
+}
+
+// world is a server with a fake cluster behind it.
+type world struct {
+	t        testing.TB
+	h        *Handler
+	srv      *resp.Server
+	addr     string
+	sessions chan *fakeSession
+	settings *fakeSettings
+	stopped  chan struct{}
+
+	mu       sync.Mutex
+	password string
+	opened   int
+	refuse   error
+}
+
+func newWorld(t testing.TB, password string) *world {
+	t.Helper()
+	w := &world{
+		t:        t,
+		password: password,
+		sessions: make(chan *fakeSession, 64),
+		stopped:  make(chan struct{}, 4),
+		settings: &fakeSettings{values: map[string]string{"log-level": "info", "max-clients": "10000", "data-dir": "./redlockd-data"}},
+	}
+	cluster := map[string]string{}
+	for _, name := range fsm.SettingNames() {
+		cluster[name] = "10000"
+	}
+	w.h = NewHandler(Options{
+		Version: "0.1.0-test", RunID: strings.Repeat("ab", 20), Open: w.open, State: fakeState{cluster}, Settings: w.settings,
+		Password: w.pass, Shutdown: func() { w.stopped <- struct{}{} },
+		Port: func() int { return 7379 },
+		Now:  func() time.Time { return time.Unix(1_795_300_813, 221_241_000) },
+		Status: func() Status {
+			return Status{NodeID: "n1", ClusterID: "c1", Incarnation: 1, Role: "leader", Leader: "n1", Term: 2, Applied: 1042, Nodes: 1}
+		},
+		Net:    func() *resp.Stats { return w.srv.Stats() },
+		Limits: resp.NewLimits(),
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	w.srv = resp.NewServer(resp.Options{Handler: w.h, Logger: slog.New(slog.DiscardHandler), Quiet: func(*resp.Conn) bool { return true }})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.addr = l.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- w.srv.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := w.srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) pass() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.password
+}
+
+func (w *world) open(_ string, a sessions.Answerer) (Session, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuse != nil {
+		return nil, w.refuse
+	}
+	w.opened++
+	s := &fakeSession{out: a, id: fsm.Incarnation(1).Conn(uint32(w.opened)), asks: make(chan asked, 1024)}
+	w.sessions <- s
+	return s, nil
+}
+
+// peer is a client of the world: its socket and its session.
+type peer struct {
+	t  testing.TB
+	w  *world
+	nc net.Conn
+	r  *wireReader
+	s  *fakeSession
+}
+
+func (w *world) dial(t testing.TB) *peer {
+	t.Helper()
+	p := w.dialRefused(t)
+	p.s = <-w.sessions
+	return p
+}
+
+// send sends commands in one write.
+func (p *peer) send(lines ...[]string) {
+	p.t.Helper()
+	var b strings.Builder
+	for _, args := range lines {
+		fmt.Fprintf(&b, "*%d\r\n", len(args))
+		for _, a := range args {
+			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+		}
+	}
+	if _, err := p.nc.Write([]byte(b.String())); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// do sends one command typed as a line and returns its reply as text.
+func (p *peer) do(line string) string {
+	p.t.Helper()
+	p.send(splitLine(p.t, line))
+	return p.read()
+}
+
+func (p *peer) read() string {
+	p.t.Helper()
+	v, err := p.r.read()
+	if err != nil {
+		p.t.Fatalf("reading a reply: %v", err)
+	}
+	return v.String()
+}
+
+// gone waits for the server to close the connection.
+func (p *peer) gone() {
+	p.t.Helper()
+	v, err := p.r.read()
+	if err == nil {
+		p.t.Fatalf("the connection is open and answered %s", v)
+	}
+	var timeout net.Error
+	if !errors.Is(err, io.EOF) && errors.As(err, &timeout) && timeout.Timeout() {
+		p.t.Fatal("the connection stays open")
+	}
+}
+
+type sessionsAnswerer = sessions.Answerer
+
+func (p *peer) server() *resp.Server { return p.w.srv }
+
+func (w *world) setPassword(password string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.password = password
+}
+
+// dialRefused connects where Open refuses: there is no session.
+func (w *world) dialRefused(t testing.TB) *peer {
+	t.Helper()
+	nc, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &peer{t: t, w: w, nc: nc, r: newWireReader(nc)}
+}

@@ -1,0 +1,283 @@
+package fsm
+
+// Machine is the lock machine. It is not safe for concurrent use.
+type Machine struct {
+	meta     meta
+	settings settings
+	hash     uint64
+	// markIndex and markHash are the state hash at the first entry at or after
+	// the newest multiple of HashEvery.
+	markIndex, markHash uint64
+
+	nodes    map[string]*node
+	live     map[Incarnation]*node
+	conns    map[ConnID]*conn
+	sessions map[SessionID]*session // live ones
+	named    map[string]*session    // live ones, and ended ones that somebody still asks about
+	locks    map[string]*lock       // held ones
+	tombs    map[string]*tomb
+	waits    map[uint64]*wait
+	memos    map[memoKey]*memo
+	notices  map[uint64]*notice
+	// memoByNumber finds the memo of a hold, which may be dropped before the
+	// hold ends (KEEP outlives the session that asked).
+	memoByNumber map[uint64]*memo
+
+	waitTimers    timers[*wait]
+	nodeTimers    timers[*node]
+	sessionTimers timers[*session]
+	leaseTimers   timers[*lock]
+	memoTimers    timers[*memo]
+	noticeTimers  timers[*notice]
+
+	holdOrder order[*lock]
+	tombOrder order[*tomb]
+	oldest    []*notice // ascending numbers; may hold gone ones
+
+	eff   Effects
+	dirty []object
+	arena []byte
+	pool  []*lock
+	ids   int64 // remembered request IDs
+	stats Stats
+}
+
+// meta is the record that changes with every entry.
+type meta struct {
+	rec
+	index, term uint64
+	now         int64
+	fence       uint64 // the last one given
+	incs        uint64 // the last incarnation given
+	waits       uint64 // the last wait number given
+	tombs       uint64 // the last number of a destroyed name
+	notices     uint64 // the last notice number
+	memos       uint64 // the last memo number
+}
+
+func (o *meta) appendKey(dst []byte) []byte { return append(dst, kindMeta) }
+
+func (o *meta) appendValue(dst []byte) []byte {
+	dst = appendUints(dst, o.index, o.term, uint64(o.now))
+	return appendUints(dst, o.fence, o.incs, o.waits, o.tombs, o.notices, o.memos)
+}
+
+func (o *meta) forget(*Machine) {}
+
+// New returns an empty machine: applied index 0, default settings.
+func New() *Machine {
+	m := &Machine{
+		nodes:    map[string]*node{},
+		live:     map[Incarnation]*node{},
+		conns:    map[ConnID]*conn{},
+		sessions: map[SessionID]*session{},
+		named:    map[string]*session{},
+		locks:    map[string]*lock{},
+		tombs:    map[string]*tomb{},
+		waits:    map[uint64]*wait{},
+		memos:    map[memoKey]*memo{},
+		notices:  map[uint64]*notice{},
+
+		memoByNumber: map[uint64]*memo{},
+	}
+	m.settings.Settings = DefaultSettings()
+	return m
+}
+
+// Apply applies one entry. An entry at or below the applied index changes
+// nothing and has no effects. The effects are valid until the next Apply.
+func (m *Machine) Apply(e *Entry) *Effects {
+	m.reset(e.Index)
+	if e.Index <= m.meta.index {
+		m.eff.Time = m.meta.now
+		return &m.eff
+	}
+	if m.meta.term != 0 && e.Term != m.meta.term {
+		m.extend(e.Time)
+	}
+	if m.meta.index == 0 { // defaults are state too: another version may have others
+		m.touch(&m.settings)
+	}
+	m.meta.index, m.meta.term = e.Index, e.Term
+	m.meta.now = max(m.meta.now, e.Time)
+	m.eff.Time = m.meta.now
+	for i := range e.Keepalives {
+		m.keepalive(&e.Keepalives[i])
+	}
+	m.elapse()
+	for i := range e.Items {
+		switch it := &e.Items[i]; it.Kind {
+		case ItemRegister:
+			m.register(&it.Register)
+		case ItemBatch:
+			m.batch(&it.Batch)
+		case ItemInvalid:
+		}
+	}
+	m.flush()
+	if m.meta.index/HashEvery > m.markIndex/HashEvery {
+		m.markIndex, m.markHash = m.meta.index, m.hash
+	}
+	return &m.eff
+}
+
+// reset empties the effects, keeping their memory.
+func (m *Machine) reset(index uint64) {
+	e := &m.eff
+	clear(e.Replies)
+	clear(e.Writes)
+	*e = Effects{
+		Index: index, Replies: e.Replies[:0], Refused: e.Refused[:0], Batches: e.Batches[:0], Registered: e.Registered[:0],
+		Keepalives: e.Keepalives[:0], Ended: e.Ended[:0], Events: e.Events[:0], Writes: e.Writes[:0],
+	}
+	m.arena = m.arena[:0]
+	if cap(m.arena) > 1<<22 {
+		m.arena = nil
+	}
+}
+
+// elapse ends what is due: waits, then nodes and sessions together, then
+// leases, then memories.
+func (m *Machine) elapse() {
+	now := m.meta.now
+	for t := m.waitTimers.due(now); t != nil; t = m.waitTimers.due(now) {
+		m.waitDue(t.it)
+	}
+	m.sessionsDue()
+	for t := m.leaseTimers.due(now); t != nil; t = m.leaseTimers.due(now) {
+		m.leaseDue(t.it)
+	}
+	for t := m.memoTimers.due(now); t != nil; t = m.memoTimers.due(now) {
+		m.memoDue(t.it)
+	}
+	for t := m.noticeTimers.due(now); t != nil; t = m.noticeTimers.due(now) {
+		m.dropNotice(t.it)
+	}
+}
+
+// NextDeadline returns the cluster time at which the machine has something to
+// do by itself; ok is false where there is none.
+func (m *Machine) NextDeadline() (ms int64, ok bool) {
+	ms = m.waitTimers.first(-1)
+	ms = m.nodeTimers.first(ms)
+	ms = m.sessionTimers.first(ms)
+	ms = m.leaseTimers.first(ms)
+	ms = m.memoTimers.first(ms)
+	ms = m.noticeTimers.first(ms)
+	return ms, ms >= 0
+}
+
+// Applied returns the index and term of the newest entry applied.
+func (m *Machine) Applied() (index, term uint64) { return m.meta.index, m.meta.term }
+
+// Now returns the cluster time in ms.
+func (m *Machine) Now() int64 { return m.meta.now }
+
+// Hash returns the running hash of all records.
+func (m *Machine) Hash() uint64 { return m.hash }
+
+// HashMark returns the newest index at which the hash is to be compared, and
+// the hash there; 0 before the first.
+func (m *Machine) HashMark() (index, hash uint64) {
+	if m.markHash == 0 {
+		return 0, 0
+	}
+	return m.markIndex, m.markHash
+}
+
+// NewestIncarnation returns the newest incarnation of a node, 0 if it never registered.
+func (m *Machine) NewestIncarnation(node string) Incarnation {
+	if n := m.nodes[node]; n != nil {
+		return n.inc
+	}
+	return 0
+}
+
+// Stats are counts for INFO. Those in the last row count since this process
+// loaded the state.
+type Stats struct {
+	Sessions, NamedSessions, Connections, Incarnations           int64
+	Holds, Waiters, Destroyed, Notices, IDs                      int64
+	LastFence                                                    uint64
+	Grants, Releases, Expired, Forced, Lost, Timeouts, Cancelled uint64
+}
+
+// Stats returns the counts.
+func (m *Machine) Stats() Stats {
+	s := m.stats
+	s.Sessions, s.Connections, s.Incarnations = int64(len(m.sessions)), int64(len(m.conns)), int64(len(m.live))
+	for _, x := range m.named {
+		if x.live {
+			s.NamedSessions++
+		}
+	}
+	s.Holds, s.Waiters, s.Destroyed = int64(len(m.locks)), int64(len(m.waits)), int64(len(m.tombs))
+	s.Notices, s.IDs, s.LastFence = int64(len(m.notices)), m.ids, m.meta.fence
+	return s
+}
+
+// nextFence draws the fence of a new grant.
+func (m *Machine) nextFence() uint64 {
+	m.meta.fence = max(m.meta.fence, m.settings.FenceFloor) + 1
+	return m.meta.fence
+}
+
+// order lists objects by a number that only rises: what LOCKSCAN walks. Entries
+// whose object has moved on are skipped, and swept when they are many.
+type order[T any] struct {
+	a    []ordered[T]
+	dead int
+}
+
+type ordered[T any] struct {
+	n uint64
+	o T
+}
+
+func (q *order[T]) add(n uint64, o T) { q.a = append(q.a, ordered[T]{n, o}) }
+
+// remove notes that one entry went stale; alive tells the stale ones apart.
+func (q *order[T]) remove(alive func(n uint64, o T) bool) {
+	q.dead++
+	if q.dead < 64 || q.dead*2 < len(q.a) {
+		return
+	}
+	keep := q.a[:0]
+	for _, x := range q.a {
+		if alive(x.n, x.o) {
+			keep = append(keep, x)
+		}
+	}
+	clear(q.a[len(keep):])
+	q.a, q.dead = keep, 0
+}
+
+// after returns the entries whose number is above n.
+func (q *order[T]) after(n uint64) []ordered[T] {
+	lo, hi := 0, len(q.a)
+	for lo < hi {
+		if mid := (lo + hi) / 2; q.a[mid].n <= n {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return q.a[lo:]
+}
+
+// bag is a set of pointers inside their owner: adding and removing take one step,
+// the order means nothing. pos is kept in the member.
+func bagAdd[T any](a *[]T, x T, pos *int32) {
+	*pos = int32(len(*a))
+	*a = append(*a, x)
+}
+
+func bagDel[T any](a *[]T, pos int32, posOf func(T) *int32) {
+	last := len(*a) - 1
+	moved := (*a)[last]
+	(*a)[pos] = moved
+	*posOf(moved) = pos
+	var zero T
+	(*a)[last] = zero
+	*a = (*a)[:last]
+}

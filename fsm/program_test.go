@@ -1,0 +1,413 @@
+package fsm_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redlockd/redlockd/fsm"
+)
+
+// stepSize is how many bytes of a program make one entry. Whatever the bytes
+// are, they mean something, so a fuzzer and a shrinker may cut as they like.
+const stepSize = 32
+
+// program interprets bytes as the life of a small cluster: connections, ops, time,
+// failures. Each entry goes to two machines and to the reference model.
+type program struct {
+	*world
+	model *model
+	names []string // of nodes
+	live  []*conn  // in the order in which they were opened
+	in    []byte   // what is left of the step
+	trace []string
+}
+
+func newProgram(reload int) *program {
+	return &program{world: newWorld(reload), model: newModel(), names: []string{"n1", "n2"}}
+}
+
+// run carries out the bytes, a step each stepSize of them.
+func (p *program) run(data []byte) error {
+	for i := 0; len(data) > 0; i++ {
+		n := min(stepSize, len(data))
+		p.in, data = data[:n], data[n:]
+		if err := p.step(); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// pick takes a number below n from the step; 0 when it is used up.
+func (p *program) pick(n int) int {
+	if len(p.in) == 0 {
+		return 0
+	}
+	b := p.in[0]
+	p.in = p.in[1:]
+	return int(b) * n / 256
+}
+
+// of picks one of the words; repeat a word to have it more often.
+func of[T any](p *program, words ...T) T { return words[p.pick(len(words))] }
+
+func (p *program) step() error {
+	p.passTime()
+	n := p.node()
+	switch p.pick(20) {
+	case 0:
+		return p.registerStep()
+	case 1:
+		p.term++
+		return p.apply("term", nil)
+	case 2, 3:
+		return p.apply("tick", p.vouch())
+	case 4:
+		return p.oddBatch(n)
+	case 5, 6:
+		return p.openStep(n)
+	case 7:
+		if c := p.conn(n); c != nil {
+			c.close()
+			p.live = slices.DeleteFunc(p.live, func(x *conn) bool { return x == c })
+			return p.apply("end "+c.name, nil, c.node.batchOf(&fsm.Op{Conn: c.id, Code: fsm.OpEnd}))
+		}
+		return p.apply("nothing", nil)
+	default:
+		return p.opStep(n)
+	}
+}
+
+// passTime lets time go by: mostly little, now and then enough for something to end.
+func (p *program) passTime() {
+	switch p.pick(16) {
+	case 0, 1, 2, 3:
+		p.time += int64(1 + p.pick(20))
+	case 4, 5, 6:
+		p.time += int64(10 * p.pick(50))
+	case 7:
+		p.time += int64(100 * p.pick(60))
+	case 8:
+		p.time += of(p, int64(999), 1000, 2500, 5000, 9999, 10_000)
+	}
+}
+
+func (p *program) node() *node {
+	name := p.names[p.pick(len(p.names))]
+	if n := p.nodes[name]; n != nil {
+		return n
+	}
+	if err := p.registerNode(name, 0, 1); err != nil {
+		panic(err) // an empty machine refuses no node
+	}
+	return p.nodes[name]
+}
+
+func (p *program) conn(n *node) *conn {
+	var mine []*conn
+	for _, c := range p.live {
+		if c.node == n {
+			mine = append(mine, c)
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	return mine[p.pick(len(mine))]
+}
+
+// vouch makes keepalives of most nodes, repeated ones among them.
+func (p *program) vouch() []fsm.Keepalive {
+	var ks []fsm.Keepalive
+	for _, name := range p.names {
+		n := p.nodes[name]
+		if n == nil || p.pick(8) == 0 {
+			continue
+		}
+		if p.pick(6) > 0 {
+			n.ka++
+		}
+		k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: p.pick(12) == 11}
+		for _, name := range []string{"pool", "web"} {
+			if s := p.model.named[name]; s != nil && s.live && p.pick(2) == 0 {
+				k.Contacts = append(k.Contacts, s.id)
+			}
+		}
+		ks = append(ks, k)
+	}
+	return ks
+}
+
+func (p *program) registerStep() error {
+	name := p.names[p.pick(len(p.names))]
+	inc, nonce := fsm.Incarnation(0), byte(1)
+	if n := p.nodes[name]; n != nil {
+		inc, nonce = n.inc, n.nonce+1
+		switch p.pick(4) {
+		case 0:
+			inc++ // refused
+		case 1:
+			nonce = n.nonce // the same attempt again
+		}
+	}
+	return p.registerNode(name, inc, nonce)
+}
+
+func (p *program) registerNode(name string, replaces fsm.Incarnation, nonce byte) error {
+	n := p.nodes[name]
+	refuse := n == nil && replaces != 0 || n != nil && n.inc != replaces && n.nonce != nonce
+	it := fsm.Item{Kind: fsm.ItemRegister, Register: fsm.Register{Node: name, Replaces: replaces, Nonce: fsm.Nonce{nonce}}}
+	if err := p.applyOnce(fmt.Sprintf("register %s replaces=%d nonce=%d", name, replaces, nonce), nil, it); err != nil {
+		return err
+	}
+	r := p.first.Registered
+	if len(r) != 1 || (r[0].Incarnation == 0) != refuse {
+		return fmt.Errorf("a registration is answered by %s", show(r))
+	}
+	if inc := r[0].Incarnation; inc != 0 && (n == nil || inc != n.inc) {
+		p.nodes[name] = &node{name: name, inc: inc, nonce: nonce}
+	}
+	return p.proposeAgain()
+}
+
+// oddBatch sends a batch again, or one too early, or one of an ended incarnation.
+func (p *program) oddBatch(n *node) error {
+	switch it := n.last; p.pick(3) {
+	case 0:
+		if it.Kind == fsm.ItemInvalid {
+			break
+		}
+		return p.apply("again", nil, it)
+	case 1:
+		it = fsm.Item{Kind: fsm.ItemBatch, Batch: fsm.Batch{Incarnation: n.inc, Number: n.batch + 2}}
+		return p.apply("early", nil, it)
+	}
+	it := fsm.Item{Kind: fsm.ItemBatch, Batch: fsm.Batch{Incarnation: n.inc + 50, Number: 1, Ops: []fsm.Op{{Conn: (n.inc + 50).Conn(1), Seq: 1, Code: fsm.OpOpen}}}}
+	return p.apply("ended", nil, it)
+}
+
+func (p *program) openStep(n *node) error {
+	if len(p.live) >= 8 {
+		return p.opStep(n)
+	}
+	c, op := p.open(n, fmt.Sprintf("c%d.%d", n.inc, n.conns+1), "", "")
+	p.live = append(p.live, c)
+	ops := []*fsm.Op{op}
+	if p.pick(2) == 0 {
+		ops = append(ops, c.next(fsm.Op{Code: fsm.OpSessionAttach, Name: []byte(of(p, "pool", "web"))}))
+	}
+	return p.apply("open "+c.name, nil, n.batchOf(ops...))
+}
+
+// opStep sends one batch of a node, or one of each.
+func (p *program) opStep(n *node) error {
+	var items []fsm.Item
+	var texts []string
+	add := func(n *node, many int) {
+		var ops []*fsm.Op
+		for range many {
+			c := p.conn(n)
+			if c == nil || len(c.pending)+len(c.refused) > 4 {
+				continue
+			}
+			op := c.next(p.op(c))
+			if len(c.refused) > 0 { // stays in order behind them
+				c.drop(op.Seq)
+				c.refused = append(c.refused, op)
+				continue
+			}
+			ops = append(ops, op)
+			texts = append(texts, c.name+": "+opText(op))
+		}
+		if len(ops) > 0 {
+			items = append(items, n.batchOf(ops...))
+		}
+	}
+	add(n, 1+p.pick(3))
+	if other := p.nodes["n1"]; other != nil && other != n && p.pick(4) == 0 {
+		add(other, 1)
+	}
+	return p.apply(strings.Join(texts, " ; "), nil, items...)
+}
+
+func (p *program) op(c *conn) fsm.Op {
+	op := fsm.Op{Code: of(p,
+		fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock,
+		fsm.OpUnlock, fsm.OpUnlock, fsm.OpRenew, fsm.OpRenew, fsm.OpUnwait, fsm.OpForceUnlock, fsm.OpDestroy, fsm.OpUndestroy, fsm.OpUndestroy,
+		fsm.OpLockCount, fsm.OpFence, fsm.OpIsLocked, fsm.OpIsOwner, fsm.OpLeaseTime, fsm.OpLockInfo, fsm.OpLockWaiters, fsm.OpLockScan,
+		fsm.OpSessionID, fsm.OpSessionAttach, fsm.OpSessionAttach, fsm.OpSessionDetach, fsm.OpSessionClose, fsm.OpSessionKill, fsm.OpReset,
+		fsm.OpUnblock, fsm.OpUnblock, fsm.OpKillConn, fsm.OpConfigSet)}
+	switch op.Code {
+	case fsm.OpLockScan:
+		op.Count = 1000
+		return op
+	case fsm.OpSessionID, fsm.OpSessionDetach, fsm.OpSessionClose, fsm.OpReset:
+		return op
+	case fsm.OpSessionAttach, fsm.OpSessionKill:
+		p.sessionOp(&op, c)
+		return op
+	case fsm.OpUnblock, fsm.OpKillConn:
+		if len(p.live) > 0 {
+			op.Target = uint64(p.live[p.pick(len(p.live))].id)
+		}
+		op.Flags = of(p, fsm.FlagError, 0)
+		return op
+	case fsm.OpConfigSet:
+		op.Name, op.Value = []byte(of(p, fsm.SettingAcquireLimit, fsm.SettingAcquireLimit, fsm.SettingMaxWaiters)), []byte(of(p, "0", "1", "2", "3", "100"))
+		return op
+	}
+	p.lockOp(&op)
+	return op
+}
+
+func (p *program) sessionOp(op *fsm.Op, c *conn) {
+	op.Name = []byte(of(p, "pool", "web"))
+	if op.Code == fsm.OpSessionKill {
+		if p.pick(3) == 0 {
+			op.Name = []byte(c.id.String())
+		}
+		return
+	}
+	op.Lease = of(p, int64(0), 0, 1000, 2500, 10_000, 12_000)
+	op.Flags = of(p, 0, 0, 0, fsm.FlagByName, fsm.FlagHeartbeat)
+}
+
+func (p *program) lockOp(op *fsm.Op) {
+	op.Key = []byte(of(p, "a", "a", "a", "b", "b", "c"))
+	switch op.Code {
+	case fsm.OpFence, fsm.OpLeaseTime, fsm.OpLockInfo, fsm.OpLockWaiters, fsm.OpDestroy, fsm.OpUndestroy:
+		return
+	case fsm.OpForceUnlock:
+		op.Fence = of(p, 0, 0, 0, p.stats.LastFence)
+		return
+	}
+	op.Owner = []byte(of(p, "", "", "", "x", "y"))
+	id := of(p, "", "", "", "1", "2", "3", "4", "5")
+	switch op.Code {
+	case fsm.OpUnwait:
+		op.ID = []byte(of(p, "1", "2", "3", "4", "5"))
+	case fsm.OpUnlock:
+		op.ID, op.Fence = []byte(id), of(p, 0, 0, 0, p.stats.LastFence)
+	case fsm.OpRenew:
+		op.Lease, op.Fence = of(p, int64(1), 50, 300, 3000, 30_000), of(p, 0, 0, 0, p.stats.LastFence)
+	case fsm.OpLock, fsm.OpTryLock:
+		op.ID = []byte(id)
+		op.Lease = of(p, int64(0), 0, 0, 50, 300, 3000, 30_000)
+		if op.Code == fsm.OpTryLock {
+			op.Timeout = of(p, int64(0), 0, 1, 100, 500, 5000)
+		}
+		if p.pick(4) == 0 && len(op.ID) > 0 {
+			op.Flags |= fsm.FlagAsync
+		}
+		if p.pick(10) == 9 {
+			op.Flags |= fsm.FlagKeep
+			op.Owner, op.Lease = nil, max(op.Lease, 50)
+		}
+	}
+}
+
+// apply gives one entry to the machines and to the model and compares.
+func (p *program) apply(what string, keepalives []fsm.Keepalive, items ...fsm.Item) error {
+	if err := p.applyOnce(what, keepalives, items...); err != nil {
+		return err
+	}
+	return p.proposeAgain()
+}
+
+// proposeAgain does what a node does with refused ops: again, in order, when the
+// wait is over.
+func (p *program) proposeAgain() error {
+	for moved := true; moved; {
+		moved = false
+		p.live = slices.DeleteFunc(p.live, func(c *conn) bool { return c.closed && c.seq%2 == 0 }) // of the rest some go on talking
+		for _, c := range slices.Clone(p.live) {
+			if ops := p.again(c); len(ops) > 0 {
+				moved = true
+				if err := p.applyOnce("proposed again: "+c.name, nil, c.node.batchOf(ops...)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (p *program) applyOnce(what string, keepalives []fsm.Keepalive, items ...fsm.Item) error {
+	p.trace = append(p.trace, fmt.Sprintf("%d t=%d term=%d keepalives=%s %s", p.index+1, p.time, p.term, show(keepalives), what))
+	if len(keepalives) == 0 {
+		p.trace[len(p.trace)-1] = fmt.Sprintf("%d t=%d term=%d %s", p.index+1, p.time, p.term, what)
+	}
+	p.model.entry(p.term, p.time, keepalives, items)
+	eff, err := p.entry(keepalives, items...)
+	if err != nil {
+		return err
+	}
+	return p.compare(eff)
+}
+
+// compare wants of the machine what the model says.
+func (p *program) compare(eff *fsm.Effects) error {
+	got := map[fsm.Address]mReply{}
+	for i := range eff.Replies {
+		if r := &eff.Replies[i]; r.Seq != 0 {
+			got[fsm.Address{Conn: r.Conn, Seq: r.Seq}] = mReply{r.Code, number(r)}
+		}
+	}
+	for a, want := range p.model.replies {
+		if r, ok := got[a]; !ok || r != want {
+			return fmt.Errorf("op %d of %s: the machine says %s (answered: %v), the model %s", a.Seq, p.nameOf(a.Conn), r, ok, want)
+		}
+	}
+	for a, r := range got {
+		if _, ok := p.model.replies[a]; !ok {
+			return fmt.Errorf("op %d of %s: the machine says %s, the model has no answer", a.Seq, p.nameOf(a.Conn), r)
+		}
+	}
+	for _, a := range eff.Refused {
+		if !p.model.refused[a] {
+			return fmt.Errorf("op %d of %s is refused, the model does not", a.Seq, p.nameOf(a.Conn))
+		}
+	}
+	if len(eff.Refused) != len(p.model.refused) || !slices.Equal(slices.Sorted(slices.Values(eff.Ended)), slices.Sorted(slices.Values(p.model.ended))) {
+		return fmt.Errorf("refused %v, ended %v; the model: %v, %v", eff.Refused, eff.Ended, p.model.refused, p.model.ended)
+	}
+	for _, ev := range eff.Events {
+		if (ev.Kind == fsm.EventClose || ev.Kind == fsm.EventUnknown) && !p.model.closed[ev.Conn] {
+			return fmt.Errorf("connection %s is closed, the model does not", p.nameOf(ev.Conn))
+		}
+	}
+	st := p.m.Stats()
+	if int(st.Holds) != len(p.model.holds) || int(st.Waiters) != len(p.model.waits) || int(st.Notices) != len(p.model.notices) || int(st.Connections) != len(p.model.conns) ||
+		int(st.IDs) != len(p.model.memos) || int(st.Destroyed) != len(p.model.destroyed) || st.LastFence != p.model.fence {
+		return fmt.Errorf("stats are %+v; the model has %d holds, %d waits, %d notices, %d connections, %d IDs, %d destroyed, fence %d", st, len(p.model.holds),
+			len(p.model.waits), len(p.model.notices), len(p.model.conns), len(p.model.memos), len(p.model.destroyed), p.model.fence)
+	}
+	return nil
+}
+
+func (p *program) nameOf(id fsm.ConnID) string {
+	if c := p.conns[id]; c != nil {
+		return c.name
+	}
+	return id.String()
+}
+
+func (r mReply) String() string { return fmt.Sprintf("%s %d", codeNames[r.code], r.n) }
+
+// number is the reply as the model says it.
+func number(r *fsm.Reply) int64 {
+	switch d := r.Data.(type) {
+	case *fsm.LockInfo:
+		return int64(d.Fence)*1000 + d.Waiters
+	case []fsm.WaiterInfo:
+		return int64(len(d))
+	case *fsm.ScanPage:
+		return int64(len(d.Keys))
+	case *fsm.Attached:
+		if d.Created {
+			return 1
+		}
+	}
+	return r.Int
+}

@@ -1,0 +1,93 @@
+package fsm_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+var (
+	seedFlag  = flag.Uint64("fsm.seed", 0, "run this one seed of TestRandom and print its trace (0: all)")
+	seedsFlag = flag.Int("fsm.seeds", 200, "how many seeds TestRandom runs")
+	stepsFlag = flag.Int("fsm.steps", 500, "how many steps each seed has")
+)
+
+// TestRandom runs random programs on two machines and the reference model. One
+// that fails is cut down to few steps and printed with its seed:
+//
+//	go test ./fsm -run TestRandom -fsm.seed 17
+func TestRandom(t *testing.T) {
+	seeds, steps := *seedsFlag, *stepsFlag
+	if testing.Short() {
+		seeds = min(seeds, 20)
+	}
+	if *seedFlag != 0 {
+		runSeed(t, *seedFlag, steps)
+		return
+	}
+	for i := range seeds {
+		if runSeed(t, uint64(i)+1, steps); t.Failed() {
+			return
+		}
+	}
+}
+
+func runSeed(t *testing.T, seed uint64, steps int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 7))
+	data := make([]byte, steps*stepSize)
+	for i := range data {
+		data[i] = byte(rng.Uint32())
+	}
+	if _, err := tryProgram(data); err != nil {
+		data = shrink(data)
+		trace, short := tryProgram(data)
+		t.Errorf("seed %d (-fsm.seed %d -fsm.steps %d): %v\ncut down to %d steps: %v\n%s", seed, seed, steps, err, len(data)/stepSize, short, strings.Join(trace, "\n"))
+	}
+}
+
+// tryProgram runs a program; a panic is an error like any other.
+func tryProgram(data []byte) (trace []string, err error) {
+	p := newProgram(5)
+	defer func() {
+		if r := recover(); r != nil {
+			trace, err = p.trace, fmt.Errorf("panic: %v", r)
+		}
+	}()
+	err = p.run(data)
+	return p.trace, err
+}
+
+// shrink leaves out steps, and clears what is left of them, as long as the program
+// still fails.
+func shrink(data []byte) []byte {
+	tries := 0
+	fails := func(d []byte) bool {
+		tries++
+		_, err := tryProgram(d)
+		return err != nil
+	}
+	for n := len(data) / stepSize / 2; n >= 1 && tries < 4000; {
+		before := len(data)
+		for at := 0; at+n*stepSize <= len(data) && tries < 4000; {
+			if less := append(append([]byte{}, data[:at]...), data[at+n*stepSize:]...); fails(less) {
+				data = less
+				continue
+			}
+			at += n * stepSize
+		}
+		if n > 1 || len(data) == before {
+			n /= 2
+		}
+	}
+	for i := range data {
+		if old := data[i]; old != 0 && tries < 8000 {
+			if data[i] = 0; !fails(data) {
+				data[i] = old
+			}
+		}
+	}
+	return data
+}
