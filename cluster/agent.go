@@ -77,18 +77,21 @@ type agent struct {
 	hostMu sync.Mutex
 	ending atomic.Bool
 
-	mu       sync.Mutex
-	phase    phase
-	closing  bool
-	inc      fsm.Incarnation
-	newest   fsm.Incarnation // the newest incarnation of this node that we know of
-	reg      registration
-	queue    opQueue
-	refused  []*fsm.Op // proposed while closing
-	number   uint64    // of the last batch sealed
-	sent     []*batch  // sealed and not applied, ascending
-	spare    []*batch
-	ka       keepalives
+	mu      sync.Mutex
+	phase   phase
+	closing bool
+	inc     fsm.Incarnation
+	newest  fsm.Incarnation // the newest incarnation of this node that we know of
+	reg     registration
+	queue   opQueue
+	refused []*fsm.Op // proposed while closing
+	number  uint64    // of the last batch sealed
+	sent    []*batch  // sealed and not applied, ascending
+	spare   []*batch
+	ka      keepalives
+	// conns are the connections that our applied batches have opened and not
+	// ended. The machine may have ended one by itself, so it never has more.
+	conns    map[uint32]struct{}
 	timeout  time.Duration // session-timeout as last applied
 	retryAt  time.Time     // when to send everything again; zero: not planned
 	sleeping time.Time     // until when run sleeps; zero: it is awake
@@ -122,6 +125,7 @@ func newAgent(o agentOptions) *agent {
 		quit:         make(chan struct{}),
 		done:         make(chan struct{}),
 		drained:      make(chan struct{}),
+		conns:        make(map[uint32]struct{}),
 		served:       make(chan struct{}),
 		internal:     internalOps{want: o.settings, current: o.setting, settled: make(chan struct{})},
 	}

@@ -77,6 +77,7 @@ func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
 		}
 	}
 	a.internal.observe(eff, a.inc)
+	a.countLive(timeout)
 	if freed {
 		a.wake()
 	}
@@ -96,19 +97,44 @@ func (a *agent) settle(number uint64) bool {
 	if !a.appliedNow {
 		a.appliedNow, a.appliedSent = true, a.sent[0].first
 	}
+	for _, b := range a.sent[:n] {
+		for _, m := range b.moves {
+			if m.in {
+				a.conns[m.conn] = struct{}{}
+			} else {
+				delete(a.conns, m.conn)
+			}
+		}
+	}
 	a.spare = append(a.spare, a.sent[:n]...)
 	a.sent = a.sent[:copy(a.sent, a.sent[n:])]
 	return true
 }
 
-// after takes in what follows from delivered effects: whether connections are in
-// the state, and whether our registration was applied.
-func (a *agent) after(eff *fsm.Effects) {
-	live := a.host.Live() > 0
-	a.mu.Lock()
-	if a.phase == phaseServing && live != a.vouch.running {
-		a.liveChanged(live)
+// countLive starts and stops the keepalives. The first connection comes into the
+// state by a batch of ours in the entry being applied, and the machine then
+// grants a session-timeout; here it counts from when that batch was first sent.
+// A connection that goes while another comes changes nothing: what counted
+// before goes on. The caller holds mu.
+func (a *agent) countLive(timeout time.Duration) {
+	switch live := len(a.conns) > 0; {
+	case live == a.vouch.running:
+	case live:
+		a.vouch.count(a.appliedSent, timeout)
+		a.ka.due = 0
+		a.awaken()
+	default:
+		a.vouch.idle()
+		a.ka.ready, a.ka.due = false, 0
 	}
+}
+
+// after takes in, once the effects are delivered, whether our registration was applied.
+func (a *agent) after(eff *fsm.Effects) {
+	if len(eff.Registered) == 0 {
+		return
+	}
+	a.mu.Lock()
 	var mine *fsm.Registered
 	for i := range eff.Registered {
 		if r := &eff.Registered[i]; a.phase == phaseRegistering && r.Node == a.node && r.Nonce == a.reg.nonce {
@@ -126,22 +152,6 @@ func (a *agent) after(eff *fsm.Effects) {
 	a.mu.Unlock()
 	if mine != nil {
 		a.begin(mine.Incarnation)
-	}
-}
-
-// liveChanged starts or stops the keepalives. The first connection came into the
-// state by a batch of ours in this entry; from when that batch was first sent,
-// the machine grants a session-timeout. The caller holds mu.
-func (a *agent) liveChanged(live bool) {
-	if !live {
-		a.vouch.idle()
-		a.ka.ready, a.ka.due = false, 0
-		return
-	}
-	if a.appliedNow {
-		a.vouch.count(a.appliedSent, a.timeout)
-		a.ka.due = 0
-		a.awaken()
 	}
 }
 

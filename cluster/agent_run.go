@@ -193,6 +193,7 @@ func (a *agent) clear() {
 	a.spare = append(a.spare, a.sent...)
 	a.sent, a.number = nil, 0
 	a.ka.reset()
+	clear(a.conns)
 	a.retryAt = time.Time{}
 	a.internal.lost()
 }

@@ -265,9 +265,6 @@ func TestKeepaliveTimes(t *testing.T) {
 	if len(sent) != 6 || sent[0] != 0 || sent[5] != 17*time.Second {
 		t.Fatalf("keepalives at %v", sent)
 	}
-	b.h.mu.Lock()
-	delete(b.h.live, c.id)
-	b.h.mu.Unlock()
 	b.propose([]*fsm.Op{{Conn: c.id, Code: fsm.OpEnd}})
 	b.apply(2, b.drawn())
 	b.clock.freeze(time.Hour)
@@ -377,5 +374,34 @@ func TestRestoredStateEndsTheIncarnation(t *testing.T) {
 	b.replaced(5, 10*time.Second)
 	if b.phase != phaseRegistering || b.reg.replaces != 5 {
 		t.Fatal(b.phase, b.reg.replaces)
+	}
+}
+
+// A connection that comes before the last one has gone gets no new time: the
+// machine grants none either.
+func TestOverlapGrantsNoTime(t *testing.T) {
+	b := newBench(t)
+	c := b.serve()
+	from := b.vouch.from
+	b.clock.freeze(3 * time.Second)
+	d := b.h.connect()
+	b.send(d, lock("a"))
+	b.propose([]*fsm.Op{{Conn: c.id, Code: fsm.OpEnd}})
+	b.apply(3000, b.drawn())
+	if b.vouch.from != from {
+		t.Fatal("the time started anew")
+	}
+	b.propose([]*fsm.Op{{Conn: d.id, Code: fsm.OpEnd}})
+	b.apply(3000, b.drawn())
+	if b.vouch.running {
+		t.Fatal("still running without a connection")
+	}
+	b.send(b.h.connect(), lock("a"))
+	sent := b.clock.Boot()
+	r := b.drawn()
+	b.clock.freeze(time.Second)
+	b.apply(3000, r)
+	if !b.vouch.running || b.vouch.from != sent {
+		t.Fatalf("from %v, sent %v", b.vouch.from, sent)
 	}
 }

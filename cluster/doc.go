@@ -28,7 +28,7 @@
 //	   │                  │                 │                 │          Storage.Apply
 //	   │                  │◀── batches, keepalives, ends: agent.before ───────┤
 //	replies ◀─────────────┼──────────────── Host.Deliver ─────────────────────┤
-//	   │                  │◀── agent.after: live, Begin ──────────────────────┤
+//	   │                  │◀── agent.after: Begin ────────────────────────────┤
 //	   │              keepalives,           │                 │               │
 //	   │              re-sends,         ticks when a          │               │
 //	   │              request-timeout   deadline has come     │               │

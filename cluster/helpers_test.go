@@ -67,7 +67,6 @@ type testHost struct {
 	inc      fsm.Incarnation
 	node     *Node
 	conns    uint32
-	live     map[fsm.ConnID]bool
 	waiting  map[fsm.Address]chan fsm.Reply
 	contacts []fsm.SessionID
 	down     []*fsm.Op
@@ -79,7 +78,7 @@ type testHost struct {
 }
 
 func newTestHost() *testHost {
-	return &testHost{live: map[fsm.ConnID]bool{}, waiting: map[fsm.Address]chan fsm.Reply{}, began: make(chan fsm.Incarnation, 100)}
+	return &testHost{waiting: map[fsm.Address]chan fsm.Reply{}, began: make(chan fsm.Incarnation, 100)}
 }
 
 func (h *testHost) note(format string, args ...any) {
@@ -99,7 +98,6 @@ func (h *testHost) End(inc fsm.Incarnation, reason error) {
 	defer h.mu.Unlock()
 	h.note("end %d: %v", inc, reason)
 	h.inc = 0
-	clear(h.live)
 	for a, c := range h.waiting {
 		close(c)
 		delete(h.waiting, a)
@@ -117,9 +115,6 @@ func (h *testHost) Deliver(eff *fsm.Effects) {
 		c, ok := h.waiting[a]
 		if !ok {
 			continue
-		}
-		if r.Seq == 1 {
-			h.live[r.Conn] = true
 		}
 		h.note("reply %d/%d", r.Conn.Number(), r.Seq)
 		h.replies++
@@ -148,12 +143,6 @@ func (h *testHost) Contacts() []fsm.SessionID {
 	c := h.contacts
 	h.contacts = nil
 	return c
-}
-
-func (h *testHost) Live() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.live)
 }
 
 func (h *testHost) events() []string {
@@ -208,9 +197,6 @@ func (c *testConn) do(t *testing.T, op fsm.Op) fsm.Reply {
 }
 
 func (c *testConn) end() {
-	c.h.mu.Lock()
-	delete(c.h.live, c.id)
-	c.h.mu.Unlock()
 	c.h.node.Propose([]*fsm.Op{{Conn: c.id, Code: fsm.OpEnd}})
 }
 

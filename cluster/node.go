@@ -263,6 +263,7 @@ func (n *Node) close(ctx context.Context) error {
 	<-n.leadership.done
 	close(n.proposer.quit)
 	<-n.proposer.done
+	n.proposer.drain(ctx)
 	err := n.raft.Shutdown().Error()
 	n.raftLog.close()
 	close(n.snapshots.quit)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -89,9 +90,13 @@ type proposer struct {
 	inFlight, smallEntry int
 
 	wakeCh chan struct{} // capacity 1
+	landed chan struct{} // capacity 1: the last flight was answered
 	quit   chan struct{}
 	done   chan struct{}
 
+	// full is set while nothing could be proposed, so that the many who bring ops
+	// meanwhile do not wake run for nothing. Whoever makes a place wakes it.
+	full atomic.Bool
 	// deadline is the machine's next one in ms of cluster time, -1: none. The apply
 	// loop sets it without waiting for a proposal being built.
 	deadline atomic.Int64
@@ -116,7 +121,7 @@ func newProposer(clock Clock, log *slog.Logger, o *Options) *proposer {
 	p := &proposer{
 		clock: clock, log: log,
 		inFlight: o.InFlight, smallEntry: o.SmallEntry,
-		wakeCh: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		wakeCh: make(chan struct{}, 1), landed: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		round: round{limit: o.EntryBytes},
 	}
 	p.deadline.Store(-1)
@@ -129,7 +134,7 @@ func (p *proposer) start(ms int64) {
 	p.open, p.stamped, p.refused = true, ms, time.Time{}
 	p.time.start(ms, p.clock.Now())
 	p.mu.Unlock()
-	p.wake()
+	p.look()
 }
 
 // restart sets the clock of a leader whose state was replaced.
@@ -149,8 +154,15 @@ func (p *proposer) stop() {
 	p.mu.Unlock()
 }
 
-// wake makes run look for something to propose; it never blocks.
+// wake tells that there is something to propose; it never blocks.
 func (p *proposer) wake() {
+	if !p.full.Load() {
+		p.look()
+	}
+}
+
+// look makes run look whether something can be proposed.
+func (p *proposer) look() {
 	select {
 	case p.wakeCh <- struct{}{}:
 	default:
@@ -185,13 +197,16 @@ func (p *proposer) next() (*flight, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.open {
+		p.full.Store(true)
 		return nil, longSleep
 	}
 	now := p.clock.Now()
 	ms := p.time.sample(now)
 	if !p.place(now) {
+		p.full.Store(true)
 		return nil, samplePeriod
 	}
+	p.full.Store(false)
 	tick, wait := p.tick(ms)
 	if !tick && !p.anything() {
 		return nil, wait
@@ -278,7 +293,7 @@ func (p *proposer) settle(f *flight, fut raft.ApplyFuture) {
 			break
 		}
 	}
-	freed := !f.committed
+	freed, last := !f.committed, len(p.flights) == 0
 	switch {
 	case err == nil:
 		// The state machine is done with the data, the log store has copied it.
@@ -302,7 +317,30 @@ func (p *proposer) settle(f *flight, fut raft.ApplyFuture) {
 		}
 	}
 	if freed {
-		p.wake()
+		p.look()
+	}
+	if last {
+		select {
+		case p.landed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// drain waits, after run has ended, until Raft has answered everything.
+func (p *proposer) drain(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		n := len(p.flights)
+		p.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-p.landed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -314,7 +352,7 @@ func (p *proposer) committed(data []byte) {
 		if len(data) > 0 && len(f.data) == len(data) && &f.data[0] == &data[0] {
 			f.committed = true
 			p.mu.Unlock()
-			p.wake()
+			p.look()
 			return
 		}
 	}

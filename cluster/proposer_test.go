@@ -293,7 +293,7 @@ func TestStuckTransferIsFatal(t *testing.T) {
 		time.Sleep(time.Second)
 		r.set(func() { r.apply = raft.ErrLeadershipTransferInProgress })
 		s.mu.Lock()
-		s.item = []byte{1}
+		s.item = []byte{1} // found at the next sample
 		s.mu.Unlock()
 		time.Sleep(500 * time.Millisecond)
 		if len(fatal) != 0 {

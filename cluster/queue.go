@@ -134,16 +134,29 @@ type batch struct {
 	ops    int
 	marks  []mark // when its ops came
 	told   int    // how many of its ops were answered UNCERTAIN
+	moves  []move // the connections that it opens and ends
 	due    bool   // to be sent (again)
 	// first is when it was first sent, by Clock.Boot; sent when it was last sent.
 	first time.Duration
 	sent  time.Time
 }
 
+// move says that a batch brings a connection into the state, or takes it out.
+type move struct {
+	conn uint32
+	in   bool
+}
+
 // seal makes b the batch with that number from the first n ops of q.
 func (b *batch) seal(inc fsm.Incarnation, number uint64, q *opQueue, n int) {
 	b.number, b.ops, b.told, b.due = number, n, 0, true
 	b.item = fsm.AppendBatch(b.item[:0], inc, number, q.ops[:n])
+	b.moves = b.moves[:0]
+	for _, o := range q.ops[:n] {
+		if o.Code == fsm.OpOpen || o.Code == fsm.OpEnd {
+			b.moves = append(b.moves, move{o.Conn.Number(), o.Code == fsm.OpOpen})
+		}
+	}
 	b.marks = q.drop(n, b.marks[:0])
 }
 

@@ -61,8 +61,6 @@ type Host interface {
 	Uncertain(ops []fsm.Address, err error)
 	// Contacts returns the HEARTBEAT sessions spoken for since the last call.
 	Contacts() []fsm.SessionID
-	// Live returns how many connections are in the state; cheap.
-	Live() int
 }
 
 // machine is what the applier needs of *fsm.Machine.

@@ -237,6 +237,7 @@ func setFlag(op *fsm.Op, o option) {
 		op.Flags |= fsm.FlagDestroyed
 	case optHeartbeat:
 		op.Flags |= fsm.FlagHeartbeat
+	default: // the others carry a value
 	}
 }
 
@@ -269,6 +270,7 @@ func setValue(op *fsm.Op, o option, v []byte) (p problem) {
 		op.Name, p = v, parseSize("MATCH", v, maxPattern)
 	case optSession:
 		op.Value, p = v, parseSize("SESSION", v, maxSessionName)
+	default: // the others are words by themselves
 	}
 	return p
 }

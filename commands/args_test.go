@@ -18,33 +18,34 @@ func parseLine(t testing.TB, line string) (op fsm.Op, p problem) {
 	return op, p
 }
 
-func TestOptionErrors(t *testing.T) {
+// optionErrors are lines and the errors that they get, word for word.
+func optionErrors() map[string]problem {
 	const (
 		lease = "ERR LEASE must be a whole number of milliseconds, 1 to 9007199254740992: got "
 		wait  = "ERR TIMEOUT must be a whole number of milliseconds, 0 to 9007199254740992: got "
 		renew = "ERR the lease of RENEW must be a whole number of milliseconds, 1 to 9007199254740992: got "
 	)
 	long := func(n int) string { return strings.Repeat("x", n) }
-	for line, want := range map[string]problem{
-		"LOCK k LEASE":                  syntaxError,
-		"LOCK k LEASE 5 LEASE 5":        syntaxError,
-		"LOCK k KEEP LEASE 5 KEEP":      syntaxError,
-		"LOCK k NONSENSE":               syntaxError,
-		"LOCK k k":                      syntaxError,
-		"LOCK k TIMEOUT 5":              syntaxError,
-		"LOCK k FENCE 5":                syntaxError,
-		"LOCK k OWNER":                  syntaxError,
-		"LOCK k WAITED":                 syntaxError,
-		"LOCK k LEASE 0":                lease + "'0'",
-		"LOCK k LEASE -5":               lease + "'-5'",
-		"LOCK k LEASE 1.5":              lease + "'1.5'",
-		"LOCK k LEASE 30s":              lease + "'30s'",
-		"LOCK k LEASE +5":               lease + "'+5'",
-		"LOCK k LEASE 05":               lease + "'05'",
-		`LOCK k LEASE ""`:               lease + "''",
-		`LOCK k LEASE "5 "`:             lease + "'5 '",
-		`LOCK k LEASE "\r\n"`:           lease + `'\r\n'`,
-		"LOCK k LEASE 9007199254740993": lease + "'9007199254740993'",
+	return map[string]problem{
+		"LOCK k LEASE":                         syntaxError,
+		"LOCK k LEASE 5 LEASE 5":               syntaxError,
+		"LOCK k KEEP LEASE 5 KEEP":             syntaxError,
+		"LOCK k NONSENSE":                      syntaxError,
+		"LOCK k k":                             syntaxError,
+		"LOCK k TIMEOUT 5":                     syntaxError,
+		"LOCK k FENCE 5":                       syntaxError,
+		"LOCK k OWNER":                         syntaxError,
+		"LOCK k WAITED":                        syntaxError,
+		"LOCK k LEASE 0":                       lease + "'0'",
+		"LOCK k LEASE -5":                      lease + "'-5'",
+		"LOCK k LEASE 1.5":                     lease + "'1.5'",
+		"LOCK k LEASE 30s":                     lease + "'30s'",
+		"LOCK k LEASE +5":                      lease + "'+5'",
+		"LOCK k LEASE 05":                      lease + "'05'",
+		`LOCK k LEASE ""`:                      lease + "''",
+		`LOCK k LEASE "5 "`:                    lease + "'5 '",
+		`LOCK k LEASE "\r\n"`:                  lease + `'\r\n'`,
+		"LOCK k LEASE 9007199254740993":        lease + "'9007199254740993'",
 		"LOCK k LEASE 99999999999999999999999": lease + "'99999999999999999999999'",
 		"LOCK k LEASE -9223372036854775809":    lease + "'-9223372036854775809'",
 		"TRYLOCK k TIMEOUT -1":                 wait + "'-1'",
@@ -94,7 +95,11 @@ func TestOptionErrors(t *testing.T) {
 		"LOCKSCAN 0 WAITED WAITED":             syntaxError,
 		"DESTROY k LEASE 5":                    syntaxError,
 		"SESSION ATTACH " + long(129):          problem("ERR session name must be 1 to 128 printable bytes without spaces: got '" + long(128) + "'"),
-	} {
+	}
+}
+
+func TestOptionErrors(t *testing.T) {
+	for line, want := range optionErrors() {
 		if _, p := parseLine(t, line); p != want {
 			t.Errorf("%.60s: %q, want %q", line, p, want)
 		}
@@ -108,17 +113,17 @@ func TestOptionBounds(t *testing.T) {
 		"LOCK k OWNER " + long(64) + " ID " + long(64) + " NOTE " + long(128): {
 			Code: fsm.OpLock, Key: []byte("k"), Owner: []byte(long(64)), ID: []byte(long(64)), Note: []byte(long(128)),
 		},
-		"LOCK k LEASE 9007199254740992":     {Code: fsm.OpLock, Key: []byte("k"), Lease: 1 << 53},
-		"TRYLOCK k TIMEOUT 0 LEASE 1":       {Code: fsm.OpTryLock, Key: []byte("k"), Lease: 1},
-		"TrYlOcK k TiMeOuT 7":               {Code: fsm.OpTryLock, Key: []byte("k"), Timeout: 7},
-		"LOCK KEEP KEEP LEASE 5":            {Code: fsm.OpLock, Key: []byte("KEEP"), Lease: 5, Flags: fsm.FlagKeep},
-		"LOCK k OWNER KEEP":                 {Code: fsm.OpLock, Key: []byte("k"), Owner: []byte("KEEP")},
-		"LOCK k ASYNC ID i KEEP LEASE 5":    {Code: fsm.OpLock, Key: []byte("k"), ID: []byte("i"), Lease: 5, Flags: fsm.FlagKeep | fsm.FlagAsync},
-		"UNLOCK k FENCE 9007199254740992":   {Code: fsm.OpUnlock, Key: []byte("k"), Fence: 1 << 53},
-		"LOCKSCAN 0 WAITED DESTROYED":       {Code: fsm.OpLockScan, Flags: fsm.FlagWaited | fsm.FlagDestroyed},
-		"SESSION ATTACH a TTL 86400000":     {Code: fsm.OpSessionAttach, Name: []byte("a"), Lease: 86400000},
-		"SESSION ATTACH a heartbeat":        {Code: fsm.OpSessionAttach, Name: []byte("a"), Flags: fsm.FlagHeartbeat},
-		"CLIENT UNBLOCK -5":                 {Code: fsm.OpUnblock},
+		"LOCK k LEASE 9007199254740992":      {Code: fsm.OpLock, Key: []byte("k"), Lease: 1 << 53},
+		"TRYLOCK k TIMEOUT 0 LEASE 1":        {Code: fsm.OpTryLock, Key: []byte("k"), Lease: 1},
+		"TrYlOcK k TiMeOuT 7":                {Code: fsm.OpTryLock, Key: []byte("k"), Timeout: 7},
+		"LOCK KEEP KEEP LEASE 5":             {Code: fsm.OpLock, Key: []byte("KEEP"), Lease: 5, Flags: fsm.FlagKeep},
+		"LOCK k OWNER KEEP":                  {Code: fsm.OpLock, Key: []byte("k"), Owner: []byte("KEEP")},
+		"LOCK k ASYNC ID i KEEP LEASE 5":     {Code: fsm.OpLock, Key: []byte("k"), ID: []byte("i"), Lease: 5, Flags: fsm.FlagKeep | fsm.FlagAsync},
+		"UNLOCK k FENCE 9007199254740992":    {Code: fsm.OpUnlock, Key: []byte("k"), Fence: 1 << 53},
+		"LOCKSCAN 0 WAITED DESTROYED":        {Code: fsm.OpLockScan, Flags: fsm.FlagWaited | fsm.FlagDestroyed},
+		"SESSION ATTACH a TTL 86400000":      {Code: fsm.OpSessionAttach, Name: []byte("a"), Lease: 86400000},
+		"SESSION ATTACH a heartbeat":         {Code: fsm.OpSessionAttach, Name: []byte("a"), Flags: fsm.FlagHeartbeat},
+		"CLIENT UNBLOCK -5":                  {Code: fsm.OpUnblock},
 		"CLIENT UNBLOCK 9223372036854775807": {Code: fsm.OpUnblock, Target: 1<<63 - 1},
 	} {
 		op, p := parseLine(t, line)

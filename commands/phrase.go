@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -91,7 +92,7 @@ func because(op *fsm.Op, d *fsm.Detail) string {
 	case fsm.WhySessionClosed:
 		return "its session was closed by SESSION CLOSE"
 	case fsm.WhySessionExpired:
-		return "nothing was heard of its session for the session's TTL"
+		return "its session's TTL passed without a connection, or with HEARTBEAT without a word from one"
 	case fsm.WhySessionKilled:
 		return "its session was ended by SESSION KILL"
 	case fsm.WhyNodeLost:
@@ -131,13 +132,13 @@ func because(op *fsm.Op, d *fsm.Detail) string {
 	case fsm.WhyAnonymousHolds:
 		return "the connection's own session holds or waits for a lock: UNLOCK, or RESET, before it is attached to a named session"
 	case fsm.WhyHeartbeatTTL:
-		return fmt.Sprintf("TTL must be a whole number of milliseconds, %d (session-timeout) to %d with HEARTBEAT: got '%d'", d.Number, maxTTL, op.Lease)
+		return fmt.Sprintf("TTL must be a whole number of milliseconds, %d (session-timeout) to %d, for a session with HEARTBEAT", d.Number, maxTTL)
 	case fsm.WhyNoSuchSetting:
 		return string(unknownSetting(string(op.Name)))[len("ERR "):]
 	case fsm.WhyBadSetting:
 		return string(badSetting(string(op.Name), d.Text))[len("ERR "):]
 	case fsm.WhyNoSuchSession:
-		return "no such session " + quote(op.Name)
+		return "no such session " + quote(cmp.Or(d.Text, string(op.Name)))
 	}
 	return "reason " + strconv.Itoa(int(d.Why))
 }

@@ -95,39 +95,48 @@ func TestSentences(t *testing.T) {
 		want string
 	}{
 		{
-			fsm.CodeNotOwner, fsm.Detail{Why: fsm.WhyOther, Holder: billing, Caller: 9},
+			fsm.CodeNotOwner,
+			fsm.Detail{Why: fsm.WhyOther, Holder: billing, Caller: 9},
 			`NOTOWNER lock "orders:42" is held by session 7 (billing-3), not by session 9`,
 		},
 		{
-			fsm.CodeNotOwner, fsm.Detail{Why: fsm.WhyFree, Caller: 9},
+			fsm.CodeNotOwner,
+			fsm.Detail{Why: fsm.WhyFree, Caller: 9},
 			`NOTOWNER lock "orders:42" is free: session 9 does not hold it`,
 		},
 		{
-			fsm.CodeNotOwner, fsm.Detail{Why: fsm.WhyOtherFence, Fence: 6, Holder: billing, Caller: 7},
+			fsm.CodeNotOwner,
+			fsm.Detail{Why: fsm.WhyOtherFence, Fence: 6, Holder: billing, Caller: 7},
 			`NOTOWNER lock "orders:42" is held with fence 6, not with fence 5`,
 		},
 		{
-			fsm.CodeNotOwner, fsm.Detail{Why: fsm.WhyOther, Caller: 9},
+			fsm.CodeNotOwner,
+			fsm.Detail{Why: fsm.WhyOther, Caller: 9},
 			`NOTOWNER lock "orders:42" is held by no session (KEEP), not by session 9: name its FENCE`,
 		},
 		{
-			fsm.CodeNotOwner, fsm.Detail{Why: fsm.WhyOther, Holder: fsm.Party{Session: 8, Owner: "w 1", Addr: "1.2.3.4:5"}, Caller: 8},
+			fsm.CodeNotOwner,
+			fsm.Detail{Why: fsm.WhyOther, Holder: fsm.Party{Session: 8, Owner: "w 1", Addr: "1.2.3.4:5"}, Caller: 8},
 			`NOTOWNER lock "orders:42" is held by owner "w 1" of session 8 (1.2.3.4:5), not by session 8`,
 		},
 		{
-			fsm.CodeLockLost, fsm.Detail{Why: fsm.WhyLeaseEnded, Fence: 5, Holder: billing},
+			fsm.CodeLockLost,
+			fsm.Detail{Why: fsm.WhyLeaseEnded, Fence: 5, Holder: billing},
 			`LOCKLOST lock "orders:42" with fence 5 was lost: its lease ended; session 7 (billing-3) holds it now; stop the work that it guards`,
 		},
 		{
-			fsm.CodeLockLimit, fsm.Detail{Why: fsm.WhyNone, Caller: 9, Number: 1},
+			fsm.CodeLockLimit,
+			fsm.Detail{Why: fsm.WhyNone, Caller: 9, Number: 1},
 			`LOCKLIMIT lock "orders:42" is held by session 9 as often as lock-acquire-limit allows (1): UNLOCK it first`,
 		},
 		{
-			fsm.CodeDestroyed, fsm.Detail{Why: fsm.WhyDestroyed, Text: "moved"},
+			fsm.CodeDestroyed,
+			fsm.Detail{Why: fsm.WhyDestroyed, Text: "moved"},
 			`DESTROYED lock "orders:42" was destroyed (moved): nobody can take it before UNDESTROY`,
 		},
 		{
-			fsm.CodeLimit, fsm.Detail{Why: fsm.WhyLimit, Number: 10, Text: "max-waiters"},
+			fsm.CodeLimit,
+			fsm.Detail{Why: fsm.WhyLimit, Number: 10, Text: "max-waiters"},
 			`LIMIT max-waiters is 10 and it is reached: nothing was done; try again later, or raise it by CONFIG SET`,
 		},
 	} {

@@ -47,11 +47,11 @@ type Spec struct {
 	phrase func(w *resp.Writer, op *fsm.Op, r *fsm.Reply)
 	run    func(c *client, args [][]byte)
 
-	parent *Spec
+	// Filled in by the table.
 	full   string
 	upper  string
-	subs   map[string]*Spec
-	counts counts
+	subs   map[string]*Spec // by the upper-case word
+	counts *counts
 }
 
 // FullName is how Redis names the command: lock, client|kill.
@@ -100,8 +100,17 @@ var flagNames = []struct {
 	flag Flag
 	name string
 }{
-	{Write, "write"}, {ReadOnly, "readonly"}, {Admin, "admin"}, {NoScript, "noscript"}, {Blocking, "blocking"}, {Loading, "loading"},
-	{Stale, "stale"}, {Fast, "fast"}, {NoAuth, "no_auth"}, {NoMulti, "no_multi"}, {AllowBusy, "allow_busy"},
+	{Write, "write"},
+	{ReadOnly, "readonly"},
+	{Admin, "admin"},
+	{NoScript, "noscript"},
+	{Blocking, "blocking"},
+	{Loading, "loading"},
+	{Stale, "stale"},
+	{Fast, "fast"},
+	{NoAuth, "no_auth"},
+	{NoMulti, "no_multi"},
+	{AllowBusy, "allow_busy"},
 }
 
 // names lists the flags in Redis's order.

@@ -1,5 +1,7 @@
 package commands
 
+import "slices"
+
 // The flags of what is answered here, whatever the cluster does.
 const (
 	local     = Loading | Stale
@@ -116,7 +118,7 @@ func handshakeSpecs() []*Spec {
 
 // clientSpecs is CLIENT.
 func clientSpecs() []*Spec {
-	subs := append(clientSelfSpecs(), clientOtherSpecs()...)
+	subs := slices.Concat(clientSelfSpecs(), ignoredSpecs(), clientOtherSpecs())
 	for _, s := range subs {
 		s.Categories = append(s.Categories, "connection")
 		if s.Complexity == "" {
@@ -188,6 +190,12 @@ func clientSelfSpecs() []*Spec {
 			Example: "> CLIENT INFO\nid=4294967297 addr=127.0.0.1:53210 ...",
 			run:     runClientInfo,
 		},
+	}
+}
+
+// ignoredSpecs are settings that pools send and that mean nothing here.
+func ignoredSpecs() []*Spec {
+	return []*Spec{
 		{
 			Name:    "no-evict",
 			Arity:   3,

@@ -175,10 +175,27 @@ func TestGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"*", "", true}, {"*", "abc", true}, {"", "", true}, {"", "a", false}, {"a*c", "abbc", true}, {"a*c", "abbd", false},
-		{"a?c", "abc", true}, {"a?c", "ac", false}, {"[ab]x", "bx", true}, {"[^ab]x", "bx", false}, {"[a-c]x", "bx", true},
-		{"[c-a]x", "bx", true}, {`\*`, "*", true}, {`\*`, "a", false}, {"MAX-*", "max-holds", true}, {"*-per-*", "max-holds-per-session", true},
-		{"[a", "a", true}, {`a\`, `a\`, true}, {"a**b", "ab", true}, {"[", "x", false}, {`[\]]`, "]", true},
+		{"*", "", true},
+		{"*", "abc", true},
+		{"", "", true},
+		{"", "a", false},
+		{"a*c", "abbc", true},
+		{"a*c", "abbd", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"[ab]x", "bx", true},
+		{"[^ab]x", "bx", false},
+		{"[a-c]x", "bx", true},
+		{"[c-a]x", "bx", true},
+		{`\*`, "*", true},
+		{`\*`, "a", false},
+		{"MAX-*", "max-holds", true},
+		{"*-per-*", "max-holds-per-session", true},
+		{"[a", "a", true},
+		{`a\`, `a\`, true},
+		{"a**b", "ab", true},
+		{"[", "x", false},
+		{`[\]]`, "]", true},
 	} {
 		if got := globMatch(tt.pattern, tt.s); got != tt.want {
 			t.Errorf("%q matches %q: %v", tt.pattern, tt.s, got)

@@ -24,7 +24,7 @@ func (c *Conn) finish(err error) {
 	c.Flush()
 	c.tellClosed(err)
 	ours := c.closing.Load() || spoken(err)
-	c.stopOutput(ours || errors.Is(err, io.EOF))
+	c.stopOutput(ours || errors.Is(err, io.EOF) || errors.Is(err, ErrForeign))
 	if ours && !errors.Is(err, ErrShutdown) {
 		c.linger()
 	}

@@ -143,6 +143,9 @@ type pipeStage struct {
 	ended bool
 	told  bool
 	read  chan struct{}
+
+	toSend  chan string
+	written chan struct{}
 }
 
 func newPipeStage(t *testing.T, drip bool) *pipeStage { return &pipeStage{t: t, drip: drip} }
@@ -157,7 +160,9 @@ func (p *pipeStage) connect(auth bool) {
 	ours, theirs := net.Pipe()
 	p.nc, p.ended, p.told = ours, false, false
 	p.read = make(chan struct{})
+	p.toSend, p.written = make(chan string, 100), make(chan struct{})
 	p.s.admit(theirs)
+	go p.write()
 	go func() {
 		defer close(p.read)
 		buf := make([]byte, 4096)
@@ -174,16 +179,22 @@ func (p *pipeStage) connect(auth bool) {
 	}()
 }
 
-func (p *pipeStage) send(text string) {
-	if !p.drip {
-		_, _ = io.WriteString(p.nc, text) // the server may close in the middle
-		return
-	}
-	for i := range len(text) {
-		if _, err := io.WriteString(p.nc, text[i:i+1]); err != nil {
-			return
+// send leaves the writing to a goroutine: the server may not be reading.
+func (p *pipeStage) send(text string) { p.toSend <- text }
+
+func (p *pipeStage) write() {
+	for text := range p.toSend {
+		size := len(text)
+		if p.drip {
+			size = 1
+		}
+		for ; text != ""; text = text[min(size, len(text)):] {
+			if _, err := io.WriteString(p.nc, text[:min(size, len(text))]); err != nil {
+				break // the server closed
+			}
 		}
 	}
+	close(p.written)
 }
 
 func (p *pipeStage) hangup() { _ = p.nc.Close() }
@@ -210,6 +221,8 @@ func (p *pipeStage) leave() {
 	defer cancel()
 	_ = p.s.Shutdown(ctx)
 	<-p.read
+	close(p.toSend)
+	<-p.written
 	p.nc = nil
 }
 
@@ -249,11 +262,12 @@ func (p *tcpStage) output(expected string) string {
 		return show(string(got)) + ending(why)
 	}
 	var got strings.Builder
-	for b := make([]byte, 1); show(got.String()) != expected || !strings.HasSuffix("\r\n"+got.String(), "\r\n"); {
-		if _, err := p.c.Read(b); err != nil {
+	for b := make([]byte, 4096); show(got.String()) != expected || !strings.HasSuffix("\r\n"+got.String(), "\r\n"); {
+		n, err := p.c.Read(b)
+		got.Write(b[:n])
+		if err != nil {
 			break
 		}
-		got.Write(b)
 	}
 	return show(got.String())
 }

@@ -47,7 +47,8 @@ type Conn struct {
 	dirty  bool // the machine must be told the client name
 	name   string
 	wish   wish
-	// asked is the session of the last attachment put, empty after a detach.
+	// asked is the session of the last attachment that a client name put, empty
+	// once SESSION ATTACH or a detach came after it.
 	asked string
 
 	holds       bool          // see holdsOrWaits

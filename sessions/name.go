@@ -51,7 +51,8 @@ func sessionOf(name string) (string, error) {
 // SetName gives the connection a client name. A name "session:NAME" asks for
 // that session: the attachment goes in front of the next lock or session op, and
 // again in front of each later one until it succeeds or SESSION ATTACH, SESSION
-// DETACH or RESET does. Another name detaches. SetName answers nothing and waits
+// DETACH or RESET does. Another name detaches from a session that a name asked
+// for, not from one that SESSION ATTACH chose. SetName answers nothing and waits
 // for nothing; its one error is ErrSessionName, and then nothing has changed.
 func (c *Conn) SetName(name string) error {
 	session, err := sessionOf(name)
@@ -90,7 +91,7 @@ func (c *Conn) heed(s *slot) {
 	case code == fsm.OpSessionDetach || code == fsm.OpReset:
 		w.state, c.asked = wishNone, ""
 	case code == fsm.OpSessionAttach:
-		c.asked = string(s.op.Name)
+		c.asked = "" // the client chose it: only a client name undoes what a client name did
 		if w.state == wishWanted {
 			// It takes the wish's place. Should it fail, what is behind it in the
 			// pipeline must not act without a session: the machine sees to that.
@@ -146,6 +147,7 @@ func (c *Conn) learn(s *slot, r *fsm.Reply) {
 		c.learnAttach(s, ok)
 	case fsm.OpSessionDetach, fsm.OpReset:
 		c.learnDetach(s, ok)
+	default: // says nothing of the session
 	}
 }
 

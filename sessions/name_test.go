@@ -38,7 +38,7 @@ func TestNames(t *testing.T) {
 		"another name before the first op":        {"name=session:a", "name=b", "lock", "> open=b/1 lock/2"},
 		"another name after a failure":            {"name=session:bad", "lock", "run", "name=b", "> detach/4 describe=b/5", "run", "lock", "> lock/6"},
 		"the same name":                           {"name=session:a", "lock", "run", "name=session:a", ">", "lock", "> lock/4"},
-		"a name after SESSION ATTACH":             {"attach=x", "run", "name=b", "> detach/3 describe=b/4"},
+		"a name after SESSION ATTACH":             {"attach=x", "run", "name=b", "> describe=b/3"},
 		"the name of the session attached to":     {"attach=a", "run", "name=session:a", "> describe=session:a/3", "lock", "> describe=session:a/3 attach!=a/4 lock/5"},
 		"SESSION ATTACH takes its place":          {"name=session:a", "attach=x", "lock", "> open=session:a/1 attach!=x/2 lock/3", "run", "lock", "> lock/4"},
 		"a SESSION ATTACH that fails does not":    {"name=session:a", "attach=bad", "lock", "run", "lock", "> attach!=a/4 lock/5", "run", "attach=bad", "lock", "> attach=bad/6 lock/7"},

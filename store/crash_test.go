@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -16,6 +18,7 @@ import (
 func crashOptions() Options {
 	o := testOptions(nil)
 	o.MemTableBytes = 64 << 10
+	o.WriteLimit = time.Hour // the disk waits for the test
 	return o
 }
 
@@ -35,85 +38,86 @@ func newDisk(t testing.TB) *vfs.MemFS {
 // before every operation that writes: with none, some and all of what was not
 // synced. model is called before the disk is looked at.
 func powerCuts(fs *vfs.MemFS, model func() *model, each func(left *vfs.MemFS, m *model, when string)) vfs.FS {
-	var seed atomic.Uint64
+	var mu sync.Mutex
+	seed := uint64(0)
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 			return nil
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		for _, percent := range []int{0, 30, 100} {
 			m := model()
-			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed.Add(1), 7))}
+			seed++
+			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 7))}
 			each(fs.CrashClone(cfg), m, fmt.Sprintf("%d%% before %v of %s", percent, op.Kind, op.Path))
 		}
 		return nil
 	}))
 }
 
-// TestCrashAtEveryStep: the power fails before each operation of the story.
-func TestCrashAtEveryStep(t *testing.T) {
-	stream, records := other(t)
+// crashAll runs the story on the disk and verifies all that power cuts leave.
+func crashAll(t *testing.T, disk *vfs.MemFS, now *model, story func(vfs.FS)) {
+	t.Helper()
 	type crash struct {
 		fs    *vfs.MemFS
 		model *model
 		when  string
 	}
 	crashes := make(chan crash, 4)
-	c := newScript(t)
-	fs := powerCuts(newDisk(t), c.m.copy, func(left *vfs.MemFS, m *model, when string) {
-		m.allowLater(c.m)
+	fs := powerCuts(disk, now.copy, func(left *vfs.MemFS, m *model, when string) {
+		m.allowLater(now)
 		crashes <- crash{left, m, when}
 	})
 	go func() {
 		defer close(crashes)
-		c.run(fs, stream, records, crashOptions())
+		story(fs)
 	}()
 	n := 0
-	for cr := range crashes {
+	for c := range crashes {
 		n++
 		if !t.Failed() {
-			cr.model.verify(t, cr.fs, cr.when)
+			c.model.verify(t, c.fs, c.when)
 		}
 	}
 	t.Logf("%d crashes", n)
 }
 
-// TestCrashInRecovery: the power fails in the middle of a restore, and again
-// and again while the next start does it anew.
-func TestCrashInRecovery(t *testing.T) {
+// TestCrashAtEveryStep: the power fails before each operation of the story.
+func TestCrashAtEveryStep(t *testing.T) {
 	stream, records := other(t)
 	c := newScript(t)
+	crashAll(t, newDisk(t), c.m, func(fs vfs.FS) { c.run(fs, stream, records, crashOptions()) })
+}
+
+// TestCrashInRecovery: the power fails in the middle of a restore, and again
+// while the next start does it anew.
+func TestCrashInRecovery(t *testing.T) {
+	stream, records := other(t)
+	var store atomic.Pointer[Store]
+	var halves []*vfs.MemFS
+	o := crashOptions()
+	o.FS = powerCuts(newDisk(t), func() *model { return nil }, func(left *vfs.MemFS, _ *model, when string) {
+		if s := store.Load(); s != nil && !s.meta.Load().valid && strings.HasPrefix(when, "0%") {
+			halves = append(halves, left)
+		}
+	})
+	s, err := Open(o)
+	must(t, err)
+	store.Store(s)
+	must(t, s.Log().StoreLogs(entries(1, 3, 1)))
+	id := receive(t, s, 9, 2, testConf, 1, stream)
+	_, r, err := s.Snapshots().Open(id)
+	must(t, err)
+	must(t, s.Restore(r, 9, 2))
+	must(t, r.Close())
+	closeStore(t, s)
+	if len(halves) == 0 {
+		t.Fatal("the restore wrote nothing")
+	}
 	restored := &model{
 		log: series{all: []string{"empty"}}, vote: series{all: []string{""}},
 		state: series{all: []string{stateVersion(9, 2, records)}},
 	}
-	var halves []*vfs.MemFS
-	disk := newDisk(t)
-	fs := powerCuts(disk, c.m.copy, func(left *vfs.MemFS, _ *model, when string) {
-		if s := c.s; s != nil && !s.meta.Load().valid && strings.HasPrefix(when, "0%") {
-			halves = append(halves, left)
-		}
-	})
-	o := crashOptions()
-	o.FS = fs
-	var err error
-	c.s, err = Open(o)
-	must(t, err)
-	must(t, c.s.Log().StoreLogs(entries(1, 3, 1)))
-	id := receive(t, c.s, 9, 2, testConf, 1, stream)
-	_, r, err := c.s.Snapshots().Open(id)
-	must(t, err)
-	must(t, c.s.Restore(r, 9, 2))
-	must(t, r.Close())
-	closeStore(t, c.s)
-	if len(halves) == 0 {
-		t.Fatal("the restore wrote nothing")
-	}
-	half := halves[len(halves)/2]
-	n := 0
-	again := powerCuts(half, func() *model { return restored }, func(left *vfs.MemFS, m *model, when string) {
-		n++
-		m.verify(t, left, "in the recovery: "+when)
-	})
-	restored.verify(t, again, "after the recovery")
-	t.Logf("%d crashes", n)
+	crashAll(t, halves[len(halves)/2], restored, func(fs vfs.FS) { restored.verify(t, fs, "the recovery") })
 }

@@ -53,6 +53,10 @@ func (l *lane) commit(sync bool) {
 	defer func() {
 		// Pebble panics where it cannot close or make a WAL file.
 		if r := recover(); r != nil {
+			if l.s.dead.Load() { // it comes from OnFatal, or OnFatal is under way
+				l.s.fatalOnce.Do(func() {})
+				panic(r)
+			}
 			l.s.fatal(fmt.Errorf("store: writing (%s): %v", l.name, r))
 		}
 	}()

@@ -102,7 +102,7 @@ func exit(logger *slog.Logger, err error) {
 // pebbleOptions are the options of the one database.
 func (s *Store) pebbleOptions(readOnly bool) *pebble.Options {
 	o := &pebble.Options{
-		FS:                 s.dir.fs,
+		FS:                 pebbleFS{s.dir.fs, s},
 		FormatMajorVersion: formatVersion,
 		CacheSize:          s.opts.CacheBytes,
 		MemTableSize:       uint64(s.opts.MemTableBytes),

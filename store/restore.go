@@ -12,10 +12,10 @@ import (
 
 const (
 	// restoreChunk is the size of the batches in which a snapshot is loaded.
-	restoreChunk = 256 << 10
+	restoreChunk = 64 << 10
 	// restoreSync is how many of them may wait for the disk: a single sync at
 	// the end could outlast WriteLimit.
-	restoreSync = 32
+	restoreSync = 128
 )
 
 // Restore replaces the state by that of a snapshot, as the one at (index,

@@ -141,23 +141,29 @@ func (s *Store) load() error {
 func (s *Store) openPebble(readOnly bool) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			if f, ok := r.(error); ok {
-				db, err = nil, s.damage(f)
-				return
+			rerr, ok := r.(error)
+			if !ok {
+				rerr = fmt.Errorf("%v", r)
 			}
-			db, err = nil, s.damage(fmt.Errorf("%v", r))
+			db, err = nil, s.openError(rerr)
 		}
 	}()
 	db, err = pebble.Open(s.dir.db, s.pebbleOptions(readOnly))
-	switch {
-	case err == nil:
-		return db, nil
-	case s.dir.fresh:
-		return nil, fmt.Errorf("store: making the database in %s: %w", s.dir.db, err)
-	case isSystemError(err):
-		return nil, fmt.Errorf("store: opening the database in %s: %w", s.dir.db, err)
+	if err != nil {
+		return nil, s.openError(err)
 	}
-	return nil, s.damage(err)
+	return db, nil
+}
+
+// openError says what an error of opening the database means.
+func (s *Store) openError(err error) error {
+	switch {
+	case s.dir.fresh:
+		return fmt.Errorf("store: making the database in %s: %w", s.dir.db, err)
+	case isSystemError(err):
+		return fmt.Errorf("store: opening the database in %s: %w", s.dir.db, err)
+	}
+	return s.damage(err)
 }
 
 // initMeta writes the meta records of a new store.

@@ -12,6 +12,7 @@ import (
 	"github.com/redlockd/redlockd/cluster"
 	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
 	"github.com/redlockd/redlockd/commands"
+	"github.com/redlockd/redlockd/fsm"
 	"github.com/redlockd/redlockd/resp"
 	"github.com/redlockd/redlockd/sessions"
 	"github.com/redlockd/redlockd/store"
@@ -24,6 +25,8 @@ type node struct {
 	store   *store.Store
 	cluster *cluster.Node
 	server  *resp.Server
+	// flush writes the replies of one delivery; set before anybody is accepted.
+	flush func([]sessions.Answerer)
 }
 
 // errShutdown is why the node stops when a client said SHUTDOWN.
@@ -40,7 +43,14 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 	if err != nil {
 		return nil, err
 	}
-	table := sessions.NewTable(sessions.Options{Logger: log})
+	n := &node{store: s}
+	table := sessions.NewTable(sessions.Options{
+		Logger:   log,
+		FlushAll: func(touched []sessions.Answerer) { n.flush(touched) },
+		OnExhausted: func(inc fsm.Incarnation) {
+			log.Error("all connection numbers are used up, new clients get CLUSTERDOWN: restart this node", "incarnation", inc)
+		},
+	})
 	c, err := cluster.Open(ctx, cluster.Options{
 		NodeID: cfg.NodeID, PeerAddr: cfg.PeerListen, Storage: s, Host: table, Logger: log,
 		RequestTimeout: cfg.RequestTimeout, Settings: cfg.Cluster(),
@@ -48,6 +58,7 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	n.cluster = c
 	table.SetCluster(c)
 	limits := resp.NewLimits()
 	setLimits(limits, cfg)
@@ -55,7 +66,6 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 		setLimits(limits, now)
 		setLevel(threshold, now.LogLevel)
 	})
-	n := &node{store: s, cluster: c}
 	handler := commands.NewHandler(commands.Options{
 		Version: version, RunID: runID(), Port: func() int { return firstPort(listeners) },
 		Open: commands.OpenIn(table), State: commands.StateOf(c.View), Status: n.status,
@@ -64,6 +74,7 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 		Net:      func() *resp.Stats { return n.server.Stats() }, Limits: limits, Logger: log,
 	})
 	n.server = resp.NewServer(resp.Options{Handler: handler, Limits: limits, Logger: log, Quiet: handler.Quiet})
+	n.flush = commands.FlushAll(n.server)
 	return n, nil
 }
 

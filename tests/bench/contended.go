@@ -48,12 +48,7 @@ func contend(addr string, conns int, warm, length time.Duration) (handOffs, erro
 			}
 		})
 	}
-	time.Sleep(warm)
-	phase.CompareAndSwap(phaseWarm, phaseMeasure)
-	began := time.Now()
-	time.Sleep(length)
-	elapsed := time.Since(began)
-	phase.Store(phaseStop)
+	elapsed := turnPhases(&phase, warm, length)
 	running.Wait()
 	total := int64(0)
 	for _, n := range grants {

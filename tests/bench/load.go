@@ -111,6 +111,16 @@ func (w *worker) reply(good func([]byte) bool) error {
 	return nil
 }
 
+// turnPhases turns the phases and returns how long it measured. A connection that failed has turned it to the end.
+func turnPhases(phase *atomic.Int32, warm, length time.Duration) time.Duration {
+	time.Sleep(warm)
+	phase.CompareAndSwap(phaseWarm, phaseMeasure)
+	began := time.Now()
+	time.Sleep(length)
+	phase.Store(phaseStop)
+	return time.Since(began)
+}
+
 // sample is one run of one cell.
 type sample struct {
 	Server  string  `json:"server"`
@@ -155,12 +165,7 @@ func measure(f *flavor, addr string, conns, pipeline int, warm, length time.Dura
 			}
 		})
 	}
-	time.Sleep(warm)
-	phase.CompareAndSwap(phaseWarm, phaseMeasure)
-	began := time.Now()
-	time.Sleep(length)
-	elapsed := time.Since(began)
-	phase.Store(phaseStop)
+	elapsed := turnPhases(&phase, warm, length)
 	running.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return sample{}, fmt.Errorf("%d connections, %d in flight: %w", conns, pipeline, err)

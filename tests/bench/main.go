@@ -218,7 +218,7 @@ func start(ctx context.Context, o *options) ([]*target, error) {
 		}
 		targets = append(targets, t)
 	}
-	if o.redis {
+	if o.redis && o.cycles { // it has no lock that hands itself on
 		t, err := startRedis(ctx, o.dir)
 		if err != nil {
 			return targets, err
@@ -226,7 +226,7 @@ func start(ctx context.Context, o *options) ([]*target, error) {
 		targets = append(targets, t)
 	}
 	if len(targets) == 0 {
-		return nil, errors.New("nothing to measure: -redlockd and -redis are both off")
+		return nil, errors.New("nothing to measure: both servers are off, or redis alone without -cycles")
 	}
 	return targets, nil
 }

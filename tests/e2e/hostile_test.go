@@ -183,8 +183,14 @@ func TestHostileNoise(t *testing.T) {
 	}
 	var good []byte
 	for _, cmd := range [][]string{
-		{"LOCK", "noise", "LEASE", "50", "OWNER", "x", "ID", "1"}, {"UNLOCK", "noise", "OWNER", "x"}, {"LOCKINFO", "noise"}, {"HELLO", "3"},
-		{"SESSION", "ATTACH", "noise", "TTL", "1000"}, {"CLIENT", "LIST"}, {"COMMAND", "DOCS"}, {"LOCKSCAN", "0", "MATCH", "*[", "COUNT", "9"},
+		{"LOCK", "noise", "LEASE", "50", "OWNER", "x", "ID", "1"},
+		{"UNLOCK", "noise", "OWNER", "x"},
+		{"LOCKINFO", "noise"},
+		{"HELLO", "3"},
+		{"SESSION", "ATTACH", "noise", "TTL", "1000"},
+		{"CLIENT", "LIST"},
+		{"COMMAND", "DOCS"},
+		{"LOCKSCAN", "0", "MATCH", "*[", "COUNT", "9"},
 	} {
 		good = harness.AppendCommand(good, cmd...)
 	}

@@ -2,7 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,24 +32,9 @@ func TestServesSoonAfterKill(t *testing.T) {
 	churn(t, s, conns, (commands-held)/conns/2)
 	c := s.Client()
 	top := c.Int("LOCK top")
-	t.Logf("written in %v; %d MB resident", time.Since(began).Round(time.Millisecond), s.RSS()>>20)
+	t.Logf("written in %v; %d MB resident; %s", time.Since(began).Round(time.Millisecond), s.RSS()>>20, logRange(c))
 
-	for range 3 {
-		s.Kill()
-		s.Start()
-		took := time.Since(s.Process().Started())
-		c = s.Client()
-		first := c.Field("LOCKINFO held:0:0", "session-name").Text
-		answered := time.Since(s.Process().Started())
-		t.Logf("serves %v after the start, first answer at %v; %d MB resident", took.Round(time.Millisecond),
-			answered.Round(time.Millisecond), s.RSS()>>20)
-		if took > serveLimit && !harness.Race { // the race detector is five to ten times slower
-			t.Errorf("serves after %v, the contract says %v", took, serveLimit)
-		}
-		if first != heldSession {
-			t.Errorf("the first lock is held by session %q, want %q", first, heldSession)
-		}
-	}
+	killAndTime(t, s)
 	conn, err := harness.Dial(s.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -55,12 +44,81 @@ func TestServesSoonAfterKill(t *testing.T) {
 	if err != nil || len(keys) != held {
 		t.Errorf("%d locks are held, %v; want %d", len(keys), err, held)
 	}
-	if got := c.Int("LOCK top"); got <= top {
+	if got := s.Client().Int("LOCK top"); got <= top {
 		t.Errorf("fence %d after the kills, want more than %d", got, top)
 	}
 }
 
+// TestServesSoonWithManyEntries is the same with as many entries in the log, and not only commands: a load without
+// pipelines brings few of them into one entry. It takes minutes: LOCKTEST_ENTRIES=1000000 says how many.
+func TestServesSoonWithManyEntries(t *testing.T) {
+	want, err := strconv.ParseInt(os.Getenv("LOCKTEST_ENTRIES"), 10, 64)
+	if err != nil {
+		t.Skip("writes for minutes: skipped without LOCKTEST_ENTRIES=1000000")
+	}
+	s := harness.Start(t)
+	const conns = 4
+	holdMany(t, s, conns, 25_000)
+	var last atomic.Int64
+	inParallel(t, s, conns, func(n int, conn *harness.Conn) error {
+		for i := 0; last.Load() < want; i++ {
+			for _, word := range []string{"LOCK", "UNLOCK"} {
+				if v, err := conn.Do(word, fmt.Sprintf("entry:%d", n)); err != nil || v.Kind != harness.Int {
+					return fmt.Errorf("%s: %v, %w", word, v, err)
+				}
+			}
+			if n == 0 && i%1000 == 0 {
+				info, err := conn.Do("INFO", "raft")
+				if err != nil {
+					return err
+				}
+				last.Store(infoNumber(info.Text, "log_last_index"))
+			}
+		}
+		return nil
+	})
+	killAndTime(t, s)
+}
+
+// killAndTime kills the server three times and checks how soon it serves again.
+func killAndTime(t *testing.T, s *harness.Server) {
+	t.Helper()
+	for range 3 {
+		s.Kill()
+		s.Start()
+		took := time.Since(s.Process().Started())
+		c := s.Client()
+		first := c.Field("LOCKINFO held:0:0", "session-name").Text
+		answered := time.Since(s.Process().Started())
+		t.Logf("serves %v after the start, first answer at %v; %d MB resident; %s", took.Round(time.Millisecond),
+			answered.Round(time.Millisecond), s.RSS()>>20, logRange(c))
+		if took > serveLimit && !harness.Race { // the race detector is five to ten times slower
+			t.Errorf("serves after %v, the contract says %v", took, serveLimit)
+		}
+		if first != heldSession {
+			t.Errorf("the first lock is held by session %q, want %q", first, heldSession)
+		}
+	}
+}
+
 const heldSession = "holder"
+
+// logRange tells which entries the node's log has.
+func logRange(c *harness.Client) string {
+	info := c.Line("INFO raft").Text
+	return fmt.Sprintf("log entries %d to %d", infoNumber(info, "log_first_index"), infoNumber(info, "log_last_index"))
+}
+
+// infoNumber reads a number of INFO; -1 where there is none.
+func infoNumber(info, name string) int64 {
+	_, after, _ := strings.Cut(info, name+":")
+	value, _, _ := strings.Cut(after, "\r\n")
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
 
 // holdMany takes locks for a named session, over many connections.
 func holdMany(t *testing.T, s *harness.Server, conns, each int) {

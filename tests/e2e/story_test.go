@@ -25,7 +25,6 @@ import (
 //
 // @ is replaced by a text of this run of the story, so stories share a server; $x in a command by its value.
 type story struct {
-	name   string
 	only   []string // drivers; none: all
 	server []string // flags of its own server
 	steps  []step

@@ -15,9 +15,10 @@
 //
 // Environment:
 //
-//	LOCKTEST_BIN  run this binary, do not build one
-//	LOCKTEST_OUT  where the folders of failed tests are kept (default tests/out)
-//	LOCKTEST_SEED the seed of a random test, to repeat one that failed
+//	LOCKTEST_BIN      run this binary, do not build one
+//	LOCKTEST_OUT      where the folders of failed tests are kept (default tests/out)
+//	LOCKTEST_SEED     the seed of a random test, to repeat one that failed
+//	LOCKTEST_ENTRIES  runs the test with so many log entries, which takes minutes
 //
 // REDLOCKD_* are options of the server and not handed on to it.
 package harness

@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -176,7 +177,7 @@ func TestLogLines(t *testing.T) {
 		t.Errorf("found %q, want b23", got)
 	}
 	l.end()
-	if _, err := l.Wait(context.Background(), func(string) bool { return false }); err != errLogEnded {
+	if _, err := l.Wait(context.Background(), func(string) bool { return false }); !errors.Is(err, errLogEnded) {
 		t.Errorf("waiting on an ended log: %v", err)
 	}
 }
