@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -61,17 +62,16 @@ func tryProgram(data []byte) (trace []string, err error) {
 }
 
 // shrink leaves out steps, and clears what is left of them, as long as the program
-// still fails.
+// still fails; after 20 s it is content with what it has.
 func shrink(data []byte) []byte {
-	tries := 0
+	until := time.Now().Add(20 * time.Second)
 	fails := func(d []byte) bool {
-		tries++
 		_, err := tryProgram(d)
 		return err != nil
 	}
-	for n := len(data) / stepSize / 2; n >= 1 && tries < 4000; {
+	for n := len(data) / stepSize / 2; n >= 1 && time.Now().Before(until); {
 		before := len(data)
-		for at := 0; at+n*stepSize <= len(data) && tries < 4000; {
+		for at := 0; at+n*stepSize <= len(data) && time.Now().Before(until); {
 			if less := append(append([]byte{}, data[:at]...), data[at+n*stepSize:]...); fails(less) {
 				data = less
 				continue
@@ -83,7 +83,7 @@ func shrink(data []byte) []byte {
 		}
 	}
 	for i := range data {
-		if old := data[i]; old != 0 && tries < 8000 {
+		if old := data[i]; old != 0 && time.Now().Before(until) {
 			if data[i] = 0; !fails(data) {
 				data[i] = old
 			}

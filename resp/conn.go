@@ -36,6 +36,7 @@ type Conn struct {
 	wake        chan struct{} // only where raw is nil: ends watch
 
 	commands, bytesIn, bytesOut, lastRead atomic.Int64
+	lastReply                             atomic.Int64 // kept only with an IdleTimeout
 
 	out outlet
 	in  intake
@@ -98,6 +99,9 @@ func (c *Conn) End(answered int) {
 		c.fail(ErrOutputLimit)
 	}
 	if answered > 0 {
+		if c.srv.limits.IdleTimeout.Load() > 0 {
+			c.lastReply.Store(c.srv.now()) // who waited for a reply was not idle until now
+		}
 		c.outstanding.Add(int64(-answered))
 		c.nudge()
 	}

@@ -39,7 +39,7 @@ func (c *Conn) due(now int64) (at int64, why error) {
 		if c.outstanding.Load() > 0 {
 			first(now+idle, ErrIdleTimeout)
 		} else {
-			first(c.lastRead.Load()+idle, ErrIdleTimeout)
+			first(max(c.lastRead.Load(), c.lastReply.Load())+idle, ErrIdleTimeout)
 		}
 	}
 	return at, why

@@ -39,7 +39,7 @@ type Limits struct {
 	OutputHard       atomic.Int64 // as Output, but above it the connection is closed
 
 	WriteTimeout Duration // for the client to take a piece of at most 64 KiB
-	IdleTimeout  Duration // without a byte from the client and without a reply outstanding; 0: none
+	IdleTimeout  Duration // since the client's last byte or its last late reply, with none outstanding; 0: none
 	Linger       Duration // for the client to close after we did, so that our last reply is not lost to a reset
 
 	// TCPTimeout is how long a TCP peer may acknowledge nothing, whether bytes are under way or not (keepalive

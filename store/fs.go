@@ -92,13 +92,21 @@ func (d dirHandle) Sync() error {
 	return err
 }
 
-// walHandle is a WAL file that must not be closed after a failure. The failure
-// itself is reported by Pebble, in the goroutine that waits for the write.
+// walHandle is a WAL file that must not be used, not even closed, after a
+// failure. The failure itself is reported by Pebble, in the goroutine that
+// waits for the write.
 type walHandle struct {
 	vfs.File
 	fs     pebbleFS
 	name   string
 	broken atomic.Pointer[error]
+}
+
+// use is called before an operation, note with its outcome.
+func (w *walHandle) use() {
+	if broken := w.broken.Load(); broken != nil {
+		w.fs.failed("writing", w.name, *broken)
+	}
 }
 
 func (w *walHandle) note(err error) error {
@@ -109,26 +117,30 @@ func (w *walHandle) note(err error) error {
 }
 
 func (w *walHandle) Write(b []byte) (int, error) {
+	w.use()
 	n, err := w.File.Write(b)
 	return n, w.note(err)
 }
 
-func (w *walHandle) Preallocate(offset, length int64) error {
-	return w.note(w.File.Preallocate(offset, length))
+func (w *walHandle) Sync() error {
+	w.use()
+	return w.note(w.File.Sync())
 }
 
-func (w *walHandle) Sync() error     { return w.note(w.File.Sync()) }
-func (w *walHandle) SyncData() error { return w.note(w.File.SyncData()) }
+func (w *walHandle) SyncData() error {
+	w.use()
+	return w.note(w.File.SyncData())
+}
 
 func (w *walHandle) SyncTo(length int64) (full bool, err error) {
+	w.use()
 	full, err = w.File.SyncTo(length)
 	return full, w.note(err)
 }
 
 func (w *walHandle) Close() error {
-	err := w.note(w.File.Close())
-	if broken := w.broken.Load(); broken != nil {
-		w.fs.failed("writing", w.name, *broken)
-	}
+	w.use()
+	err := w.File.Close()
+	w.fs.failed("closing", w.name, err)
 	return err
 }

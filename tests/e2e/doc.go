@@ -5,8 +5,10 @@
 //     line by line, over our own RESP client and go-redis, RESP2 and RESP3.
 //   - cli_test.go, goredis_test.go: redis-cli and go-redis as people use them.
 //   - blocking_test.go, sessions_test.go, auth_test.go: what lines cannot tell.
-//   - process_test.go: starts, stops, second starts, damaged data.
-//   - hostile_test.go, idle_test.go: bad packets, many connections.
+//   - process_test.go: starts, stops, second starts, options.
+//   - hostile_test.go, hostile_limits_test.go, idle_test.go, vanished_linux_test.go:
+//     bad packets, many connections, clients whose machine is gone.
+//   - damage_test.go: flipped and cut files of the data folder.
 //   - durability_test.go, recovery_test.go: kill -9 at any moment, and how fast
 //     the node serves again.
 //
