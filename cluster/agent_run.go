@@ -73,8 +73,10 @@ func (a *agent) plan() time.Duration {
 		until(silenceCheck)
 		boot := a.clock.Boot()
 		until(time.Duration(a.vouch.fresh.Load()) - boot)
-		if !a.ka.ready {
-			until(a.ka.due - boot)
+		// The next one is due whether or not the last has been drawn; one that is
+		// ready and overdue waits for the leader, not for us.
+		if d := a.ka.due - boot; d > 0 || !a.ka.ready {
+			until(d)
 		}
 	}
 	a.sleeping = now.Add(next)
@@ -226,7 +228,6 @@ func (a *agent) stop() {
 	<-a.done
 	a.mu.Lock()
 	a.phase = phaseClosed
-	a.vouch.stop()
 	down := append(a.refused, a.queue.ops...)
 	a.refused = nil
 	var late []fsm.Address
@@ -244,4 +245,7 @@ func (a *agent) stop() {
 	if len(down) > 0 {
 		a.host.Down(down, ErrClosing)
 	}
+	a.mu.Lock()
+	a.vouch.stop() // last: a host answers nothing for a node that is not fresh
+	a.mu.Unlock()
 }

@@ -18,7 +18,8 @@ import (
 
 // applier is Raft's state machine: it decodes an entry, applies it to the lock
 // machine, queues the state records that changed, and hands the effects to the
-// agent and the host. All its methods but view run on Raft's FSM goroutine.
+// agent and the host. All its methods but view run on Raft's FSM goroutine. The
+// state is written in the log's wake (flush bounds), not with each entry.
 //
 // It is no raft.BatchingFSM: batches are inside the entries already.
 type applier struct {
@@ -34,6 +35,12 @@ type applier struct {
 	// viewMu is held while the machine changes and while somebody looks at it.
 	viewMu  sync.Mutex
 	machine machine
+
+	// What the state on disk lacks: it is written when one of these grows large
+	// (flush bounds), so that a lock that comes and goes is never written at all.
+	// After a crash Raft's log brings it again.
+	lateBytes, lateEntries int
+	lateSince              time.Time // of the first entry; zero: nothing is late
 
 	entry  fsm.Entry     // reused
 	writes []store.Write // reused
@@ -54,6 +61,8 @@ var (
 
 // load fills the machine from the state on disk; before Raft starts.
 func (a *applier) load() error {
+	a.machine.Defer()
+	a.lateBytes, a.lateEntries, a.lateSince = 0, 0, time.Time{}
 	var err error
 	lerr := a.machine.Load(func(yield func(fsm.Record) bool) {
 		err = a.storage.State(func(w store.Write) bool { return yield(fsm.Record{Key: w.Key, Value: w.Value}) })
@@ -99,6 +108,7 @@ func (a *applier) Apply(l *raft.Log) any {
 		return nil
 	}
 	e.Index, e.Term = l.Index, l.Term
+	a.lateBytes += len(l.Data)
 	a.apply(e)
 	a.grew(len(l.Data))
 	return nil
@@ -111,20 +121,64 @@ func (a *applier) apply(e *fsm.Entry) {
 	}
 	a.viewMu.Lock()
 	eff := a.machine.Apply(e)
+	a.lateEntries++
+	if !eff.Flushed && a.flushDue() {
+		a.machine.Flush()
+	}
 	timeout := a.machine.Settings().SessionTimeout
 	a.viewMu.Unlock()
-	a.writes = a.writes[:0]
-	for _, w := range eff.Writes {
-		a.writes = append(a.writes, store.Write(w))
-	}
-	if err := a.storage.Apply(e.Index, e.Term, a.writes); err != nil {
-		a.die(fmt.Errorf("cluster: writing the state of entry %d: %w", e.Index, err))
+	if eff.Flushed && !a.keep(e.Index, e.Term, eff.Writes) {
 		return
 	}
 	a.note(e.Index, e.Term)
 	a.agent.before(eff, time.Duration(timeout)*time.Millisecond)
 	a.host.Deliver(eff)
 	a.agent.after(eff)
+}
+
+// Bounds of what the state on disk may lack.
+const (
+	flushBytes   = 1 << 20
+	flushEntries = 512
+	flushObjects = 8192
+	flushAge     = 100 * time.Millisecond
+)
+
+// flushDue reports whether the state on disk lacks enough to be written.
+func (a *applier) flushDue() bool {
+	now := a.proposer.clock.Now()
+	if a.lateSince.IsZero() {
+		a.lateSince = now
+	}
+	return a.lateBytes >= flushBytes || a.lateEntries >= flushEntries || a.machine.Unflushed() >= flushObjects ||
+		now.Sub(a.lateSince) >= flushAge
+}
+
+// keep writes state records; false: it could not, and nothing goes on.
+func (a *applier) keep(index, term uint64, writes []fsm.Record) bool {
+	a.lateBytes, a.lateEntries, a.lateSince = 0, 0, time.Time{}
+	a.writes = a.writes[:0]
+	for _, w := range writes {
+		a.writes = append(a.writes, store.Write(w))
+	}
+	if err := a.storage.Apply(index, term, a.writes); err != nil {
+		a.die(fmt.Errorf("cluster: writing the state of entry %d: %w", index, err))
+		return false
+	}
+	return true
+}
+
+// keepAll writes what the state on disk lacks. Like Apply it belongs to Raft's
+// FSM goroutine; at the stop, when that has ended, to whoever stops the node.
+func (a *applier) keepAll() {
+	if a.lateEntries == 0 || a.dead.Load() {
+		return
+	}
+	a.viewMu.Lock()
+	eff := a.machine.Flush()
+	index, term := a.machine.Applied()
+	a.viewMu.Unlock()
+	a.keep(index, term, eff.Writes)
 }
 
 // die ends the process by way of fatal. Should that return (in a test), nothing
@@ -158,6 +212,7 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	if a.dead.Load() {
 		return nil, errors.New("cluster: no snapshot: an entry could not be applied")
 	}
+	a.keepAll()
 	return a.storage.PersistState(), nil
 }
 

@@ -265,6 +265,7 @@ func (n *Node) close(ctx context.Context) error {
 	<-n.proposer.done
 	n.proposer.drain(ctx)
 	err := n.raft.Shutdown().Error()
+	n.applier.keepAll() // so that the next start has nothing to replay
 	n.raftLog.close()
 	close(n.snapshots.quit)
 	<-n.snapshots.done

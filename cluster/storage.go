@@ -15,7 +15,8 @@ type Storage interface {
 	Log() raft.LogStore
 	Stable() raft.StableStore
 	Snapshots() raft.SnapshotStore
-	// Apply writes one entry's state records, unsynced, with its index and term.
+	// Apply writes state records, unsynced, with the index and term of the entry
+	// that they are the state of.
 	Apply(index, term uint64, writes []store.Write) error
 	// Applied returns the index and term of the state.
 	Applied() (index, term uint64)
@@ -66,6 +67,9 @@ type Host interface {
 // machine is what the applier needs of *fsm.Machine.
 type machine interface {
 	Apply(e *fsm.Entry) *fsm.Effects
+	Defer()
+	Flush() *fsm.Effects
+	Unflushed() int
 	Load(records func(yield func(fsm.Record) bool)) error
 	Applied() (index, term uint64)
 	Now() int64

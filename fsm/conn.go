@@ -90,10 +90,16 @@ func (m *Machine) openConn(n *node, o *Op) {
 	}
 	m.anonymous(c, c.id.Session())
 	m.touch(c)
-	if int64(len(m.sessions)) > m.settings.MaxSessions {
+	m.pardon(c)
+	m.reply(c, o.Seq, 0)
+}
+
+// pardon forgets why c is refused, unless there are too many sessions.
+func (m *Machine) pardon(c *conn) {
+	c.refusal, c.reason = CodeOK, Detail{}
+	if c.session.name == "" && int64(len(m.sessions)) > m.settings.MaxSessions {
 		c.refusal, c.reason = CodeLimit, limitDetail(SettingMaxSessions, m.settings.MaxSessions)
 	}
-	m.reply(c, o.Seq, 0)
 }
 
 // endConn ends a connection and what ends with it.

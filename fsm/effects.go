@@ -22,8 +22,11 @@ type Effects struct {
 	Ended []Incarnation
 	// Events are what else a node must know of its connections.
 	Events []Event
-	// Writes are the state records that changed, each key once; a nil Value deletes.
-	Writes []Record
+	// Writes are the state records that changed, each key once; a nil Value
+	// deletes. Flushed says that they are here: with Machine.Defer most entries
+	// leave them for later.
+	Writes  []Record
+	Flushed bool
 }
 
 // Address names one op of one connection.

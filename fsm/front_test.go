@@ -135,7 +135,9 @@ func (w *world) checkFates(eff *fsm.Effects, items []fsm.Item, fate map[fsm.Addr
 			if status != fsm.BatchApplied || op.Seq == 0 || fate[a] || op.Code == fsm.OpOpen || op.Code == fsm.OpDescribe {
 				continue
 			}
-			if op.Waits() || c == nil || c.closed {
+			// A TRYLOCK without TIMEOUT may rejoin the place of the same request with one.
+			rejoins := op.Code == fsm.OpTryLock && len(op.ID) > 0 && op.Flags&fsm.FlagAsync == 0
+			if op.Waits() || rejoins || c == nil || c.closed {
 				continue
 			}
 			return fmt.Errorf("op %s of %s, seq %d, has no answer, no refusal and does not wait", opText(op), c.name, op.Seq)

@@ -155,7 +155,7 @@ func (d *loader) linkMemos() error {
 				continue
 			}
 			w := m.waits[y.wait]
-			if w == nil || w.id != y.id || w.session != s || w.kind != o.kind || w.label != o.label || w.lock.key != o.key {
+			if w == nil || w.id != y.id || w.session != s || w.kind != o.kind || w.kind != ownEach && w.label != o.label || w.lock.key != o.key {
 				return fmt.Errorf("request ID %q for lock %q stands in no line", y.id, o.key)
 			}
 			w.memo = o
@@ -193,6 +193,7 @@ func (d *loader) linkRest() error {
 			m.sessionTimers.set(&s.deadline, at)
 		}
 	}
+	m.heldCount, m.deadCount = int64(len(m.locks)), int64(len(m.tombs))
 	tombs := make([]*tomb, 0, len(m.tombs))
 	for _, t := range m.tombs {
 		tombs = append(tombs, t)

@@ -56,13 +56,13 @@ func (m *Machine) Load(records func(yield func(Record) bool)) error {
 		*m = *New()
 		return fmt.Errorf("loading the state: %w", err)
 	}
-	fresh.markIndex = fresh.meta.index
+	fresh.markIndex, fresh.lazy = fresh.meta.index, m.lazy
 	*m = *fresh
 	return nil
 }
 
-// Records yields every state record, keys ascending. The record is valid during
-// the yield only.
+// Records yields every state record, keys ascending, as the newest flush left
+// them; nothing may have changed since. The record is valid during the yield only.
 func (m *Machine) Records(yield func(Record) bool) {
 	var all []Record
 	add := func(o object) {

@@ -40,8 +40,15 @@ func (w owner) holds(l *lock) bool {
 // reenters reports whether a LOCK of the owner re-enters l.
 func (w owner) reenters(l *lock) bool { return w.kind != ownEach && w.holds(l) }
 
-// lock is a held lock and its queue. It leaves the map at the end of the entry
-// that frees it, so that a lock taken again within one entry costs no record.
+// deadlocks reports whether the op would wait for a hold of its own connection,
+// whose UNLOCK could only come behind it.
+func (w owner) deadlocks(l *lock, o *Op) bool {
+	return l != nil && o.Waits() && w.s.name == "" && l.session == w.s
+}
+
+// lock is a held lock and its queue. It leaves the map with the flush after the
+// entry that frees it, so that a lock taken and freed between two flushes costs
+// no record.
 type lock struct {
 	rec
 	key     string
@@ -133,7 +140,7 @@ func (m *Machine) lock(c *conn, o *Op) {
 		m.acquire(c, o, own)
 	case o.Code == OpTryLock && o.Timeout <= 0:
 		m.answerOp(c, o, own, answer{})
-	case o.Waits() && own.s.name == "" && l.session == own.s:
+	case own.deadlocks(l, o):
 		m.answerOp(c, o, own, answer{code: CodeDeadlock, why: WhyOther})
 	default:
 		m.enqueue(c, o, own, l)
@@ -169,7 +176,7 @@ func (m *Machine) reenter(c *conn, o *Op, own owner, l *lock) {
 
 // acquire takes a free lock.
 func (m *Machine) acquire(c *conn, o *Op, own owner) {
-	if d, full := m.acquireRefused(own, o.Key, true); full {
+	if d, full := m.acquireRefused(own, true); full {
 		m.refuse(c, o.Seq, CodeLimit, d)
 		return
 	}
@@ -183,13 +190,13 @@ func (m *Machine) acquire(c *conn, o *Op, own owner) {
 }
 
 // acquireRefused says which limit forbids one more hold, or wait, of the owner.
-func (m *Machine) acquireRefused(own owner, key []byte, hold bool) (Detail, bool) {
+func (m *Machine) acquireRefused(own owner, hold bool) (Detail, bool) {
 	x := &m.settings
 	var d Detail
 	switch {
 	case m.diskFull():
 		d = Detail{Why: WhyDiskFull}
-	case hold && int64(len(m.locks)) >= x.MaxHolds && m.locks[string(key)] == nil:
+	case hold && m.heldCount >= x.MaxHolds:
 		d = limitDetail(SettingMaxHolds, x.MaxHolds)
 	case own.kind != ownKeep && int64(len(own.s.holds)+len(own.s.waits)) >= x.MaxSessionHolds:
 		d = limitDetail(SettingMaxSessionHolds, x.MaxSessionHolds)
@@ -201,7 +208,7 @@ func (m *Machine) acquireRefused(own owner, key []byte, hold bool) (Detail, bool
 
 // newLock returns the lock object for a free key.
 func (m *Machine) newLock(key []byte) *lock {
-	if l := m.locks[string(key)]; l != nil { // freed by this very entry
+	if l := m.locks[string(key)]; l != nil { // freed since the last flush
 		return l
 	}
 	var l *lock
@@ -221,6 +228,7 @@ func (m *Machine) newLock(key []byte) *lock {
 // connection that asked, nil if that is gone.
 func (m *Machine) grant(l *lock, c *conn, lease int64) {
 	m.stats.Grants++
+	m.heldCount++
 	l.gone = false
 	l.fence, l.count, l.granted = m.nextFence(), 1, m.meta.now
 	l.end, l.claim, l.claimer = 0, 0, nil
@@ -307,6 +315,7 @@ func (m *Machine) vacate(l *lock) {
 	m.claimed(l)
 	m.leaseTimers.stop(&l.timer)
 	l.fence = 0
+	m.heldCount--
 	if s := l.session; s != nil {
 		bagDel(&s.holds, l.sessPos, func(l *lock) *int32 { return &l.sessPos })
 	}

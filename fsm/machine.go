@@ -34,12 +34,15 @@ type Machine struct {
 	tombOrder order[*tomb]
 	oldest    []*notice // ascending numbers; may hold gone ones
 
-	eff   Effects
-	dirty []object
-	arena []byte
-	pool  []*lock
-	ids   int64 // remembered request IDs
-	stats Stats
+	eff       Effects
+	dirty     []object
+	lazy      bool // records are written when Flush asks for them
+	heldCount int64
+	deadCount int64 // destroyed names
+	arena     []byte
+	pool      []*lock
+	ids       int64 // remembered request IDs
+	stats     Stats
 }
 
 // meta is the record that changes with every entry.
@@ -114,12 +117,31 @@ func (m *Machine) Apply(e *Entry) *Effects {
 		case ItemInvalid:
 		}
 	}
-	m.flush()
-	if m.meta.index/HashEvery > m.markIndex/HashEvery {
+	mark := m.meta.index/HashEvery > m.markIndex/HashEvery
+	if !m.lazy || mark {
+		m.flush()
+	}
+	if mark {
 		m.markIndex, m.markHash = m.meta.index, m.hash
 	}
 	return &m.eff
 }
+
+// Defer makes Apply leave the records that it changes to Flush, or to an entry at
+// which the hash is compared: what comes and goes in between is never written.
+// What the entries do, and the hash, is the same.
+func (m *Machine) Defer() { m.lazy = true }
+
+// Flush adds to the newest effects all records that changed since the last flush.
+func (m *Machine) Flush() *Effects {
+	if !m.eff.Flushed {
+		m.flush()
+	}
+	return &m.eff
+}
+
+// Unflushed returns how many objects changed since the last flush.
+func (m *Machine) Unflushed() int { return len(m.dirty) }
 
 // reset empties the effects, keeping their memory.
 func (m *Machine) reset(index uint64) {
@@ -206,12 +228,12 @@ type Stats struct {
 func (m *Machine) Stats() Stats {
 	s := m.stats
 	s.Sessions, s.Connections, s.Incarnations = int64(len(m.sessions)), int64(len(m.conns)), int64(len(m.live))
-	for _, x := range m.named {
+	for _, x := range m.named { // counted when asked: INFO is rare
 		if x.live {
 			s.NamedSessions++
 		}
 	}
-	s.Holds, s.Waiters, s.Destroyed = int64(len(m.locks)), int64(len(m.waits)), int64(len(m.tombs))
+	s.Holds, s.Waiters, s.Destroyed = m.heldCount, int64(len(m.waits)), m.deadCount
 	s.Notices, s.IDs, s.LastFence = int64(len(m.notices)), m.ids, m.meta.fence
 	return s
 }

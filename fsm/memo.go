@@ -81,12 +81,22 @@ func (o *memo) forget(m *Machine) {
 
 func byNumber(a, b *memo) int { return cmp.Compare(a.expire.ord, b.expire.ord) }
 
+// memoKey names what remembers a request ID. Where each request is an owner of
+// its own, each has its own memory, so that others do not push it out.
+func (w owner) memoKey(key, id []byte) memoKey {
+	k := memoKey{w.s, w.claim(key)}
+	if w.kind == ownEach {
+		k.label = string(id)
+	}
+	return k
+}
+
 func (w owner) claim(key []byte) claimKey { return claimKey{w.kind, string(w.label), string(key)} }
 
-// memoFor returns the owner's memo for the key, made if need be, and keeps it for
+// memoFor returns the memo for the op's owner, key and ID, made if need be, and keeps it for
 // two session-timeouts more.
-func (m *Machine) memoFor(own owner, key []byte) *memo {
-	k := memoKey{own.s, own.claim(key)}
+func (m *Machine) memoFor(own owner, op *Op) *memo {
+	k := own.memoKey(op.Key, op.ID)
 	o := m.memos[k]
 	if o == nil {
 		o = &memo{memoKey: k}
@@ -118,7 +128,7 @@ func (m *Machine) memoDue(o *memo) {
 			return
 		}
 		for w := range l.line(o.s) {
-			if w.kind == o.kind && w.label == o.label {
+			if w.memo == o || w.kind == o.kind && w.kind != ownEach && w.label == o.label {
 				m.keepMemo(o)
 				return
 			}
@@ -190,7 +200,7 @@ func (m *Machine) settle(o *memo, id string, a answer) {
 
 // repeated answers an op whose ID was seen before; it reports whether it was.
 func (m *Machine) repeated(c *conn, o *Op, own owner) bool {
-	memo := m.memos[memoKey{own.s, own.claim(o.Key)}]
+	memo := m.memos[own.memoKey(o.Key, o.ID)]
 	i := memo.seek(string(o.ID))
 	if i < 0 {
 		return false
@@ -199,6 +209,9 @@ func (m *Machine) repeated(c *conn, o *Op, own owner) bool {
 	switch {
 	case y.cmd != o.Code:
 		m.refuse(c, o.Seq, CodeErr, Detail{Why: WhyIDReused, Text: string(o.ID)})
+	case y.wait != 0 && own.deadlocks(m.held(o.Key), o):
+		a := answer{code: CodeDeadlock, why: WhyOther}
+		m.send(c, o.Seq, a, m.detailOf(a, m.held(o.Key)))
 	case y.wait != 0:
 		w := m.waits[y.wait]
 		w.orphan = 0
@@ -232,9 +245,9 @@ func (m *Machine) repeatGrant(c *conn, o *Op, own owner, y *memory) {
 func (m *Machine) answerOp(c *conn, o *Op, own owner, a answer) {
 	l := m.locks[string(o.Key)]
 	if len(o.ID) > 0 {
-		memo := m.memoFor(own, o.Key)
+		memo := m.memoFor(own, o)
 		m.record(memo, memory{id: string(o.ID), cmd: o.Code, answer: a})
-		if a.code == CodeOK && l != nil && l.fence != 0 && l.fence == a.fence {
+		if own.kind != ownEach && own.holds(l) || l != nil && l.fence != 0 && l.fence == a.fence && a.code == CodeOK {
 			l.memo = memo.expire.ord
 			m.touch(l)
 		}

@@ -7,42 +7,54 @@ import (
 )
 
 // remember keeps a request ID; of an owner and key the last 16 are kept, but one
-// that is in line, or that holds as an owner of its own, stays.
+// that is in line stays.
 func (m *model) remember(y *mMemo) {
 	n := 0
 	for _, x := range m.memos {
-		if x.owner == y.owner && x.key == y.key {
+		if x.with(y.owner, y.key, y.id) {
 			n++
 		}
 	}
 	if n >= 16 {
-		i := slices.IndexFunc(m.memos, func(x *mMemo) bool {
-			h := m.holds[x.key]
-			holds := x.owner.each && x.fresh && h != nil && h.fence == x.fence
-			return x.owner == y.owner && x.key == y.key && x.wait == nil && !holds
-		})
+		i := slices.IndexFunc(m.memos, func(x *mMemo) bool { return x.with(y.owner, y.key, y.id) && x.wait == nil })
 		if i >= 0 {
 			m.memos = slices.Delete(m.memos, i, i+1)
 		}
 	}
 	m.memos = append(m.memos, y)
-	m.used(y.owner, y.key)
+	m.used(y.owner, y.key, y.id)
+}
+
+// with reports whether the request was one of this owner there. Where each request is
+// an owner of its own, its ID says which.
+func (y *mMemo) with(own mOwner, key, id string) bool {
+	return y.owner == own && y.key == key && (!own.each || y.id == id)
 }
 
 // used notes that the owner asked, held or waited there just now.
-func (m *model) used(own mOwner, key string) {
+func (m *model) used(own mOwner, key, id string) {
 	for _, y := range m.memos {
-		if y.owner == own && y.key == key {
+		if y.with(own, key, id) {
 			y.last = m.now
 		}
 	}
 }
 
-// usedBy is used for the owner of a hold. A KEEP hold belongs to no session: only
-// the IDs of the request that took it go with it.
+// usedBy is used for the owner of a hold. A KEEP hold belongs to no session, and an
+// unlabelled one in a named session to one request: the IDs of the request that took it
+// go with it.
 func (m *model) usedBy(h *mHold, key string) {
-	if !h.owner.keep || slices.ContainsFunc(m.memos, func(y *mMemo) bool { return y.owner == h.owner && y.key == key && y.fence == h.fence }) {
-		m.used(h.owner, key)
+	if !h.owner.keep && !h.owner.each {
+		if h.linked {
+			m.used(h.owner, key, "")
+		}
+		return
+	}
+	for _, y := range m.memos {
+		if y.owner == h.owner && y.key == key && y.fence == h.fence {
+			m.used(h.owner, key, y.id)
+			return
+		}
 	}
 }
 
@@ -61,7 +73,7 @@ func (m *model) forgetDue() {
 		m.usedBy(h, key)
 	}
 	for _, w := range m.waits {
-		m.used(w.owner, w.key)
+		m.used(w.owner, w.key, w.id)
 	}
 	m.memos = slices.DeleteFunc(m.memos, func(y *mMemo) bool {
 		return m.now >= y.last+2*m.timeout
@@ -73,6 +85,7 @@ func (m *model) forgetDue() {
 func (m *model) answer(c *mConn, o *fsm.Op, own mOwner, code fsm.Code, n int64) {
 	if len(o.ID) > 0 {
 		m.remember(&mMemo{owner: own, key: string(o.Key), id: string(o.ID), cmd: o.Code, reply: mReply{code, n}})
+		m.link(c, own, string(o.Key))
 	}
 	m.reply(c, o.Seq, code, n)
 }
@@ -83,8 +96,17 @@ func (m *model) answerGrant(c *mConn, o *fsm.Op, own mOwner, fresh bool) {
 		m.remember(&mMemo{
 			owner: own, key: string(o.Key), id: string(o.ID), cmd: o.Code, reply: mReply{fsm.CodeOK, int64(f)}, fence: f, fresh: fresh,
 		})
+		m.link(c, own, string(o.Key))
 	}
 	m.reply(c, o.Seq, fsm.CodeOK, int64(f))
+}
+
+// link notes that the holder uses IDs. A connection whose session was closed, and opened
+// anew by another, is not the holder, though its IDs are in the same place.
+func (m *model) link(c *mConn, own mOwner, key string) {
+	if m.mine(c, own, key) {
+		m.holds[key].linked = true
+	}
 }
 
 // repeated answers a retry as the first request was.
@@ -100,7 +122,7 @@ func (m *model) repeated(c *mConn, o *fsm.Op, own mOwner) bool {
 	switch {
 	case y.cmd != o.Code:
 		m.reply(c, o.Seq, fsm.CodeErr, 0)
-	case y.wait != nil && o.Waits() && c.sess.name == "" && !h.owner.keep && h.owner.sess == c.sess:
+	case y.wait != nil && o.Flags&fsm.FlagAsync == 0 && c.sess.name == "" && !h.owner.keep && h.owner.sess == c.sess:
 		m.reply(c, o.Seq, fsm.CodeDeadlock, 0)
 	case y.wait != nil:
 		y.wait.orphan = 0

@@ -81,6 +81,7 @@ type mHold struct {
 	end     int64 // 0: no lease
 	claimer *mConn
 	claim   int64 // released then, unless asked for; 0: not
+	linked  bool  // the owner's IDs are kept as long as it holds
 }
 
 type mCaller struct {
@@ -201,6 +202,7 @@ func (m *model) grant(key string, own mOwner, lease int64) *mHold {
 		h.end = m.now + lease
 	}
 	m.holds[key] = h
+	h.linked = slices.ContainsFunc(m.memos, func(y *mMemo) bool { return y.owner == own && y.key == key })
 	if !own.each {
 		m.notices = slices.DeleteFunc(m.notices, func(n *mNotice) bool { return n.owner == own && n.key == key })
 	}
@@ -259,7 +261,7 @@ func (m *model) supersede(own mOwner, key string) {
 // answer for a retry, or nothing.
 func (m *model) endWait(w *mWait, r mReply, remember bool) {
 	m.waits = slices.DeleteFunc(m.waits, func(x *mWait) bool { return x == w })
-	m.used(w.owner, w.key)
+	m.used(w.owner, w.key, w.id)
 	for i, y := range m.memos {
 		if y.wait == w {
 			if y.wait, y.reply = nil, r; r.code == fsm.CodeOK && r.n > 0 {

@@ -2,9 +2,11 @@ package fsm_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"sort"
@@ -16,9 +18,13 @@ import (
 // can be seen of them. Both get the entry from its bytes, which are overwritten
 // after each Apply, so a machine that keeps a slice of an entry is found out.
 // The second machine is thrown away every reload entries and loaded from the
-// records that the first one has written so far.
+// records that the first one has written so far. A third one defers its records
+// and is asked for them now and then.
 type pair struct {
 	m, twin *fsm.Machine
+	lazy    *fsm.Machine
+	// late is what a store would hold of the third machine, as of its last flush.
+	late map[string][]byte
 	// records is what a store would hold: all Effects.Writes, applied.
 	records map[string][]byte
 	// reload is after how many entries the twin is loaded anew.
@@ -31,10 +37,12 @@ type pair struct {
 }
 
 func newPair(reload int) *pair {
-	return &pair{
-		m: fsm.New(), twin: fsm.New(), records: map[string][]byte{}, reload: reload,
+	p := &pair{
+		m: fsm.New(), twin: fsm.New(), lazy: fsm.New(), records: map[string][]byte{}, late: map[string][]byte{}, reload: reload,
 		rng: rand.New(rand.NewPCG(1, 2)),
 	}
+	p.lazy.Defer()
+	return p
 }
 
 // apply encodes and applies one entry to both machines and returns the first
@@ -45,16 +53,22 @@ func (p *pair) apply(index, term uint64, time int64, keepalives []fsm.Keepalive,
 		return nil, err
 	}
 	first, err := p.applyTo(p.m, bytes.Clone(data), index, term)
+	if err == nil {
+		err = cmp.Or(p.m.CheckInvariants(), store(p.records, first.Writes))
+	}
 	if err != nil {
 		return nil, err
 	}
 	p.first = first
-	if err := p.store(first.Writes); err != nil {
-		return nil, err
-	}
 	second, err := p.applyTo(p.twin, bytes.Clone(data), index, term)
+	if err == nil {
+		err = p.twin.CheckInvariants()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("twin: %w", err)
+	}
+	if err := p.applyLazily(bytes.Clone(data), index, term); err != nil {
+		return nil, fmt.Errorf("with records deferred: %w", err)
 	}
 	if err := sameEffects(first, second); err != nil {
 		return nil, fmt.Errorf("two machines, one entry: %w", err)
@@ -87,11 +101,52 @@ func (p *pair) applyTo(m *fsm.Machine, data []byte, index, term uint64) (*fsm.Ef
 	for i := range data {
 		data[i] = 0xAA
 	}
-	return eff, m.CheckInvariants()
+	return eff, nil
 }
 
-// store applies writes to the records as a store would.
-func (p *pair) store(writes []fsm.Record) error {
+// applyLazily applies the entry to the machine that defers its records: but for
+// these its effects are the same, and after a flush the records are too.
+func (p *pair) applyLazily(data []byte, index, term uint64) error {
+	eff, err := p.applyTo(p.lazy, data, index, term)
+	if err != nil {
+		return err
+	}
+	if err := store(p.late, eff.Writes); err != nil {
+		return err
+	}
+	same := *eff
+	same.Writes, same.Flushed = p.first.Writes, p.first.Flushed
+	if err := sameEffects(p.first, &same); err != nil {
+		return err
+	}
+	d1, ok1 := p.m.NextDeadline()
+	if d2, ok2 := p.lazy.NextDeadline(); d1 != d2 || ok1 != ok2 {
+		return fmt.Errorf("the next deadline is %d %v, should be %d %v", d2, ok2, d1, ok1)
+	}
+	if a, b := present(p.m.Stats()), present(p.lazy.Stats()); a != b {
+		return fmt.Errorf("stats are %+v, should be %+v", b, a)
+	}
+	if p.rng.IntN(7) > 0 {
+		return nil
+	}
+	before := len(eff.Writes)
+	if !eff.Flushed {
+		before = 0
+	}
+	if err := store(p.late, p.lazy.Flush().Writes[before:]); err != nil {
+		return err
+	}
+	if p.lazy.Hash() != p.m.Hash() || p.lazy.Unflushed() != 0 {
+		return fmt.Errorf("after a flush the hash is %x, should be %x; %d objects are unflushed", p.lazy.Hash(), p.m.Hash(), p.lazy.Unflushed())
+	}
+	if !maps.EqualFunc(p.late, p.records, bytes.Equal) {
+		return fmt.Errorf("after a flush there are %d records, should be %d, or they differ", len(p.late), len(p.records))
+	}
+	return p.lazy.CheckInvariants()
+}
+
+// store applies writes to records as a store would.
+func store(records map[string][]byte, writes []fsm.Record) error {
 	seen := map[string]bool{}
 	for _, w := range writes {
 		k := string(w.Key)
@@ -100,10 +155,10 @@ func (p *pair) store(writes []fsm.Record) error {
 		}
 		seen[k] = true
 		if w.Value == nil {
-			delete(p.records, k)
+			delete(records, k)
 			continue
 		}
-		p.records[k] = bytes.Clone(w.Value)
+		records[k] = bytes.Clone(w.Value)
 	}
 	return nil
 }

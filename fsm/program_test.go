@@ -10,7 +10,7 @@ import (
 
 // stepSize is how many bytes of a program make one entry. Whatever the bytes
 // are, they mean something, so a fuzzer and a shrinker may cut as they like.
-const stepSize = 32
+const stepSize = 64
 
 // program interprets bytes as the life of a small cluster: connections, ops, time,
 // failures. Each entry goes to two machines and to the reference model.
@@ -21,10 +21,11 @@ type program struct {
 	live  []*conn  // in the order in which they were opened
 	in    []byte   // what is left of the step
 	trace []string
+	codes map[fsm.Code]int // how often each was answered
 }
 
 func newProgram(reload int) *program {
-	return &program{world: newWorld(reload), model: newModel(), names: []string{"n1", "n2"}}
+	return &program{world: newWorld(reload), model: newModel(), names: []string{"n1", "n2"}, codes: map[fsm.Code]int{}}
 }
 
 // run carries out the bytes, a step each stepSize of them.
@@ -55,7 +56,7 @@ func of[T any](p *program, words ...T) T { return words[p.pick(len(words))] }
 func (p *program) step() error {
 	p.passTime()
 	n := p.node()
-	switch p.pick(20) {
+	switch p.pick(24) {
 	case 0:
 		return p.registerStep()
 	case 1:
@@ -65,18 +66,22 @@ func (p *program) step() error {
 		return p.apply("tick", p.vouch())
 	case 4:
 		return p.oddBatch(n)
-	case 5, 6:
+	case 5, 6, 7:
 		return p.openStep(n)
-	case 7:
-		if c := p.conn(n); c != nil {
-			c.close()
-			p.live = slices.DeleteFunc(p.live, func(x *conn) bool { return x == c })
-			return p.apply("end "+c.name, nil, c.node.batchOf(&fsm.Op{Conn: c.id, Code: fsm.OpEnd}))
-		}
-		return p.apply("nothing", nil)
+	case 8:
+		return p.endStep(p.conn(n))
 	default:
 		return p.opStep(n)
 	}
+}
+
+func (p *program) endStep(c *conn) error {
+	if c == nil {
+		return p.apply("nothing", nil)
+	}
+	c.close()
+	p.live = slices.DeleteFunc(p.live, func(x *conn) bool { return x == c })
+	return p.apply("end "+c.name, nil, c.node.batchOf(&fsm.Op{Conn: c.id, Code: fsm.OpEnd}))
 }
 
 // passTime lets time go by: mostly little, now and then enough for something to end.
@@ -114,7 +119,14 @@ func (p *program) conn(n *node) *conn {
 	if len(mine) == 0 {
 		return nil
 	}
-	return mine[p.pick(len(mine))]
+	c := mine[p.pick(len(mine))]
+	for range 3 { // mostly one that does not wait
+		if !c.waits() {
+			break
+		}
+		c = mine[p.pick(len(mine))]
+	}
+	return c
 }
 
 // vouch makes keepalives of most nodes, repeated ones among them.
@@ -128,7 +140,7 @@ func (p *program) vouch() []fsm.Keepalive {
 		if p.pick(6) > 0 {
 			n.ka++
 		}
-		k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: p.pick(12) == 11}
+		k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: p.pick(20) == 19}
 		for _, name := range []string{"pool", "web"} {
 			if s := p.model.named[name]; s != nil && s.live && p.pick(2) == 0 {
 				k.Contacts = append(k.Contacts, s.id)
@@ -144,11 +156,12 @@ func (p *program) registerStep() error {
 	inc, nonce := fsm.Incarnation(0), byte(1)
 	if n := p.nodes[name]; n != nil {
 		inc, nonce = n.inc, n.nonce+1
-		switch p.pick(4) {
+		switch p.pick(6) {
 		case 0:
-			inc++ // refused
-		case 1:
+		case 1, 2:
 			nonce = n.nonce // the same attempt again
+		default:
+			inc++ // refused
 		}
 	}
 	return p.registerNode(name, inc, nonce)
@@ -215,6 +228,7 @@ func (p *program) opStep(n *node) error {
 			if len(c.refused) > 0 { // stays in order behind them
 				c.drop(op.Seq)
 				c.refused = append(c.refused, op)
+				texts = append(texts, "("+c.name+" later: "+opText(op)+")")
 				continue
 			}
 			ops = append(ops, op)
@@ -224,20 +238,42 @@ func (p *program) opStep(n *node) error {
 			items = append(items, n.batchOf(ops...))
 		}
 	}
+	if p.conn(n) == nil { // the other node's, then
+		for _, name := range p.names {
+			if x := p.nodes[name]; x != nil && x != n {
+				n = x
+				break
+			}
+		}
+	}
+	// Each takes what it likes, so before long most would wait for ever: patience ends.
+	if c := p.conn(n); c != nil && c.waits() && p.pick(3) == 0 {
+		return p.endStep(c)
+	}
 	add(n, 1+p.pick(3))
 	if other := p.nodes["n1"]; other != nil && other != n && p.pick(4) == 0 {
 		add(other, 1)
 	}
-	return p.apply(strings.Join(texts, " ; "), nil, items...)
+	var keepalives []fsm.Keepalive
+	if p.pick(3) == 2 {
+		keepalives = p.vouch()
+	}
+	return p.apply(strings.Join(texts, " ; "), keepalives, items...)
 }
+
+// opRare stands for one of those that end much.
+const opRare = fsm.OpInvalid
 
 func (p *program) op(c *conn) fsm.Op {
 	op := fsm.Op{Code: of(p,
-		fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock,
-		fsm.OpUnlock, fsm.OpUnlock, fsm.OpRenew, fsm.OpRenew, fsm.OpUnwait, fsm.OpForceUnlock, fsm.OpDestroy, fsm.OpUndestroy, fsm.OpUndestroy,
-		fsm.OpLockCount, fsm.OpFence, fsm.OpIsLocked, fsm.OpIsOwner, fsm.OpLeaseTime, fsm.OpLockInfo, fsm.OpLockWaiters, fsm.OpLockScan,
-		fsm.OpSessionID, fsm.OpSessionAttach, fsm.OpSessionAttach, fsm.OpSessionDetach, fsm.OpSessionClose, fsm.OpSessionKill, fsm.OpReset,
-		fsm.OpUnblock, fsm.OpUnblock, fsm.OpKillConn, fsm.OpConfigSet)}
+		fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpTryLock, fsm.OpTryLock,
+		fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpUnlock, fsm.OpRenew, fsm.OpRenew, fsm.OpUnwait, fsm.OpUnwait,
+		fsm.OpForceUnlock, fsm.OpDestroy, fsm.OpUndestroy, fsm.OpLockCount, fsm.OpFence, fsm.OpIsLocked, fsm.OpIsOwner, fsm.OpLeaseTime,
+		fsm.OpLockInfo, fsm.OpLockWaiters, fsm.OpLockScan, fsm.OpSessionID, fsm.OpSessionAttach, fsm.OpSessionAttach, fsm.OpConfigSet,
+		fsm.OpUnblock, fsm.OpUnblock, opRare, opRare)}
+	if op.Code == opRare {
+		op.Code = of(p, fsm.OpSessionDetach, fsm.OpSessionClose, fsm.OpSessionKill, fsm.OpSessionKill, fsm.OpReset, fsm.OpKillConn)
+	}
 	switch op.Code {
 	case fsm.OpLockScan:
 		op.Count = 1000
@@ -254,7 +290,7 @@ func (p *program) op(c *conn) fsm.Op {
 		op.Flags = of(p, fsm.FlagError, 0)
 		return op
 	case fsm.OpConfigSet:
-		op.Name, op.Value = []byte(of(p, fsm.SettingAcquireLimit, fsm.SettingAcquireLimit, fsm.SettingMaxWaiters)), []byte(of(p, "0", "1", "2", "3", "100"))
+		op.Name, op.Value = []byte(of(p, fsm.SettingAcquireLimit, fsm.SettingAcquireLimit, fsm.SettingMaxWaiters)), []byte(of(p, "1", "2", "0", "1", "3"))
 		return op
 	}
 	p.lockOp(&op)
@@ -275,6 +311,9 @@ func (p *program) sessionOp(op *fsm.Op, c *conn) {
 
 func (p *program) lockOp(op *fsm.Op) {
 	op.Key = []byte(of(p, "a", "a", "a", "b", "b", "c"))
+	if (op.Code == fsm.OpLock || op.Code == fsm.OpTryLock) && p.model.destroyed[string(op.Key)] && p.pick(2) == 0 {
+		op.Code = fsm.OpUndestroy
+	}
 	switch op.Code {
 	case fsm.OpFence, fsm.OpLeaseTime, fsm.OpLockInfo, fsm.OpLockWaiters, fsm.OpDestroy, fsm.OpUndestroy:
 		return
@@ -282,7 +321,7 @@ func (p *program) lockOp(op *fsm.Op) {
 		op.Fence = of(p, 0, 0, 0, p.stats.LastFence)
 		return
 	}
-	op.Owner = []byte(of(p, "", "", "", "x", "y"))
+	op.Owner = []byte(of(p, "", "", "x", "x", "y"))
 	id := of(p, "", "", "", "1", "2", "3", "4", "5")
 	switch op.Code {
 	case fsm.OpUnwait:
@@ -297,7 +336,7 @@ func (p *program) lockOp(op *fsm.Op) {
 		if op.Code == fsm.OpTryLock {
 			op.Timeout = of(p, int64(0), 0, 1, 100, 500, 5000)
 		}
-		if p.pick(4) == 0 && len(op.ID) > 0 {
+		if p.pick(5) < 2 && len(op.ID) > 0 {
 			op.Flags |= fsm.FlagAsync
 		}
 		if p.pick(10) == 9 {
@@ -320,11 +359,17 @@ func (p *program) apply(what string, keepalives []fsm.Keepalive, items ...fsm.It
 func (p *program) proposeAgain() error {
 	for moved := true; moved; {
 		moved = false
-		p.live = slices.DeleteFunc(p.live, func(c *conn) bool { return c.closed && c.seq%2 == 0 }) // of the rest some go on talking
+		p.live = slices.DeleteFunc(p.live, func(c *conn) bool { // some of the closed ones go on talking
+			return c.closed && (c.seq%2 == 0 || p.nodes[c.node.name] != c.node)
+		})
 		for _, c := range slices.Clone(p.live) {
 			if ops := p.again(c); len(ops) > 0 {
 				moved = true
-				if err := p.applyOnce("proposed again: "+c.name, nil, c.node.batchOf(ops...)); err != nil {
+				text := "proposed again: " + c.name + ":"
+				for _, op := range ops {
+					text += " " + opText(op) + ","
+				}
+				if err := p.applyOnce(text, nil, c.node.batchOf(ops...)); err != nil {
 					return err
 				}
 			}
@@ -352,6 +397,7 @@ func (p *program) compare(eff *fsm.Effects) error {
 	for i := range eff.Replies {
 		if r := &eff.Replies[i]; r.Seq != 0 {
 			got[fsm.Address{Conn: r.Conn, Seq: r.Seq}] = mReply{r.Code, number(r)}
+			p.codes[r.Code]++
 		}
 	}
 	for a, want := range p.model.replies {

@@ -4,9 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redlockd/redlockd/fsm"
 )
 
 var (
@@ -28,37 +31,53 @@ func TestRandom(t *testing.T) {
 		runSeed(t, *seedFlag, steps)
 		return
 	}
+	seen := map[fsm.Code]int{}
 	for i := range seeds {
-		if runSeed(t, uint64(i)+1, steps); t.Failed() {
+		codes := runSeed(t, uint64(i)+1, steps)
+		if t.Failed() {
 			return
 		}
+		for c, n := range codes {
+			seen[c] += n
+		}
 	}
+	for _, c := range []fsm.Code{
+		fsm.CodeOK, fsm.CodeNotOwner, fsm.CodeLockLost, fsm.CodeLockLimit, fsm.CodeCancelled, fsm.CodeDeadlock, fsm.CodeDestroyed,
+		fsm.CodeNoSession, fsm.CodeLimit, fsm.CodeErr,
+	} {
+		if seen[c] == 0 && steps >= 100 {
+			t.Errorf("no program had an answer %s: they test too little", codeNames[c])
+		}
+	}
+	t.Logf("answers: %v", seen)
 }
 
-func runSeed(t *testing.T, seed uint64, steps int) {
+// runSeed returns how often each code was answered.
+func runSeed(t *testing.T, seed uint64, steps int) map[fsm.Code]int {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 7))
 	data := make([]byte, steps*stepSize)
 	for i := range data {
 		data[i] = byte(rng.Uint32())
 	}
-	if _, err := tryProgram(data); err != nil {
+	p, err := tryProgram(data)
+	if err != nil {
 		data = shrink(data)
-		trace, short := tryProgram(data)
-		t.Errorf("seed %d (-fsm.seed %d -fsm.steps %d): %v\ncut down to %d steps: %v\n%s", seed, seed, steps, err, len(data)/stepSize, short, strings.Join(trace, "\n"))
+		q, short := tryProgram(data)
+		t.Errorf("seed %d (-fsm.seed %d -fsm.steps %d): %v\ncut down to %d steps: %v\n%s", seed, seed, steps, err, len(data)/stepSize, short, strings.Join(q.trace, "\n"))
 	}
+	return p.codes
 }
 
 // tryProgram runs a program; a panic is an error like any other.
-func tryProgram(data []byte) (trace []string, err error) {
-	p := newProgram(5)
+func tryProgram(data []byte) (p *program, err error) {
+	p = newProgram(5)
 	defer func() {
 		if r := recover(); r != nil {
-			trace, err = p.trace, fmt.Errorf("panic: %v", r)
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
-	err = p.run(data)
-	return p.trace, err
+	return p, p.run(data)
 }
 
 // shrink leaves out steps, and clears what is left of them, as long as the program

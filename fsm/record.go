@@ -54,8 +54,9 @@ func (m *Machine) drop(o object) {
 }
 
 // flush turns the dirty list into writes and moves the hash along. Objects that
-// came and went inside one entry leave nothing.
+// came and went since the last flush leave nothing.
 func (m *Machine) flush() {
+	m.eff.Flushed = true
 	m.touch(&m.meta)
 	for i, o := range m.dirty {
 		m.dirty[i] = nil

@@ -16,7 +16,7 @@ func (m *Machine) sessionOp(c *conn, o *Op) {
 		if c.session.name != "" {
 			m.detach(c)
 		}
-		c.refusal = CodeOK
+		m.pardon(c)
 		m.reply(c, o.Seq, 0)
 	case OpReset:
 		m.resetConn(c)
@@ -140,12 +140,12 @@ func (m *Machine) renewAnonymous(c *conn, why Why) {
 }
 
 func (m *Machine) resetConn(c *conn) {
-	c.refusal = CodeOK
 	if c.session.name != "" {
 		m.detach(c)
 	} else {
 		m.renewAnonymous(c, WhyReset)
 	}
+	m.pardon(c)
 }
 
 func (m *Machine) closeSession(c *conn, o *Op) {

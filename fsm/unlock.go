@@ -103,7 +103,7 @@ func (m *Machine) unwait(c *conn, o *Op) {
 
 // requestOf returns what is remembered of the LOCK or TRYLOCK with o's ID.
 func (m *Machine) requestOf(own owner, o *Op) *memory {
-	memo := m.memos[memoKey{own.s, own.claim(o.Key)}]
+	memo := m.memos[own.memoKey(o.Key, o.ID)]
 	i := memo.seek(string(o.ID))
 	if i < 0 || memo.list[i].cmd == OpUnlock {
 		return nil
@@ -137,7 +137,7 @@ func (m *Machine) tombOf(key []byte) *tomb {
 func (m *Machine) destroy(c *conn, o *Op) {
 	t := m.tombs[string(o.Key)]
 	if t == nil || t.gone {
-		if int64(len(m.tombs)) >= m.settings.MaxDestroyed && t == nil {
+		if m.deadCount >= m.settings.MaxDestroyed {
 			m.refuse(c, o.Seq, CodeLimit, limitDetail(SettingMaxDestroyed, m.settings.MaxDestroyed))
 			return
 		}
@@ -145,6 +145,7 @@ func (m *Machine) destroy(c *conn, o *Op) {
 			t = &tomb{key: string(o.Key)}
 			m.tombs[t.key] = t
 		}
+		m.deadCount++
 		m.meta.tombs++
 		t.n, t.note, t.gone = m.meta.tombs, string(o.Note), false
 		m.tombOrder.add(t.n, t)
@@ -169,6 +170,7 @@ func (m *Machine) undestroy(c *conn, o *Op) {
 		return
 	}
 	t.n = 0
+	m.deadCount--
 	m.drop(t)
 	m.tombOrder.remove(func(n uint64, t *tomb) bool { return t.n == n })
 	m.reply(c, o.Seq, 1)

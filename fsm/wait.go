@@ -68,7 +68,7 @@ func (w *wait) async() bool {
 // enqueue puts the request at the end of the lock's queue.
 func (m *Machine) enqueue(c *conn, o *Op, own owner, l *lock) {
 	x := &m.settings
-	d, full := m.acquireRefused(own, o.Key, false)
+	d, full := m.acquireRefused(own, false)
 	switch {
 	case full:
 	case int64(l.queued) >= x.MaxWaiters:
@@ -91,7 +91,7 @@ func (m *Machine) enqueue(c *conn, o *Op, own owner, l *lock) {
 	m.waits[w.num] = w
 	m.line(w)
 	if w.id != "" {
-		w.memo = m.memoFor(own, o.Key)
+		w.memo = m.memoFor(own, o)
 		m.record(w.memo, memory{id: w.id, cmd: w.cmd, wait: w.num})
 	}
 	m.call(w, c, o)
@@ -152,6 +152,9 @@ func (m *Machine) release(k *caller) {
 	if k.seq != 0 {
 		k.c.blocked = nil
 		w.session.blocked--
+		if w.session.live && w.session.heartbeat { // it spoke until now
+			m.contact(w.session)
+		}
 	}
 	m.touch(w)
 }
@@ -212,6 +215,8 @@ func (m *Machine) endWait(w *wait, a answer) {
 	m.drop(w)
 	if w.memo != nil {
 		m.settle(w.memo, w.id, a)
+	} else if o := m.memos[memoKey{w.session, claimKey{w.kind, w.label, l.key}}]; o != nil && !o.gone {
+		m.keepMemo(o) // IDs live on for a while after a wait without one, too
 	}
 	if len(w.callers) == 0 {
 		return

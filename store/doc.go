@@ -25,5 +25,5 @@
 // sync: the kernel may have dropped the pages and report success next time.
 //
 // The package never looks into a log entry's data or into a state record. It
-// never imports fsm, and it starts no goroutine of its own; Pebble has several.
+// never imports fsm.
 package store

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -16,7 +18,9 @@ func (l pebbleLogger) Infof(format string, args ...any) {
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.s.opts.Logger.Error("pebble", "message", fmt.Sprintf(format, args...))
+	if l.s.complaints.due() {
+		l.s.opts.Logger.Error("pebble", "message", fmt.Sprintf(format, args...))
+	}
 }
 
 // Fatalf is called by Pebble when a write, a sync or the MANIFEST has failed:
@@ -31,8 +35,10 @@ func (s *Store) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
 			s.backgroundErrors.Add(1)
-			log.Error("a flush or compaction has failed and will be tried again; when the disk is full, free some space",
-				"error", err)
+			if s.complaints.due() { // Pebble tries again at once, and again
+				log.Error("a flush or compaction has failed and is tried again; when the disk is full, free some space",
+					"error", err, "failures", s.backgroundErrors.Load())
+			}
 			if errors.Is(err, pebble.ErrCorruption) && s.opened.Load() {
 				s.fatal(s.damage(err))
 			}
@@ -76,4 +82,12 @@ func (s *Store) readError(what string, err error) error {
 		err = s.damage(err)
 	}
 	return fmt.Errorf("store: reading %s: %w", what, err)
+}
+
+// limiter lets one thing through a second.
+type limiter struct{ last atomic.Int64 }
+
+func (l *limiter) due() bool {
+	now, last := time.Now().UnixNano(), l.last.Load()
+	return now-last >= int64(time.Second) && l.last.CompareAndSwap(last, now)
 }

@@ -19,7 +19,7 @@ func (s *Store) fatal(err error) {
 }
 
 // lane is one kind of write: its lock, its batch, used again and again, and
-// the watchdog of its syncs.
+// its watchdog.
 type lane struct {
 	sync.Mutex
 	s     *Store
@@ -35,10 +35,10 @@ func (l *lane) init(s *Store, name string, size int) {
 	l.timer.Stop()
 }
 
-// overdue runs when a synced write has taken longer than WriteLimit.
+// overdue runs when a write has taken longer than WriteLimit.
 func (l *lane) overdue() {
-	l.s.fatal(fmt.Errorf("store: a synced write (%s) has taken longer than %v: the disk hangs, "+
-		"and a node whose disk hangs must not stay in office", l.name, l.s.opts.WriteLimit))
+	l.s.fatal(fmt.Errorf("store: a write (%s) has taken longer than %v: the disk hangs or is full, "+
+		"and such a node must not stay in office", l.name, l.s.opts.WriteLimit))
 }
 
 // begin empties the lane's batch and returns it. The lane is locked.
@@ -65,12 +65,12 @@ func (l *lane) commit(sync bool) {
 	if sync {
 		how = pebble.Sync
 		applied, _ = l.s.Applied()
-		l.timer.Reset(l.s.opts.WriteLimit)
 	}
+	// A write without a sync can hang too: while flushes fail, for one because
+	// the disk is full, Pebble tries them for ever and lets writes wait.
+	l.timer.Reset(l.s.opts.WriteLimit)
 	err := l.batch.Commit(how)
-	if sync {
-		l.timer.Stop()
-	}
+	l.timer.Stop()
 	if err != nil {
 		l.s.fatal(fmt.Errorf("store: writing (%s): %w", l.name, err))
 	}

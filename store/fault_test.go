@@ -1,10 +1,10 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +39,7 @@ type fault struct {
 	lasts  bool
 	errno  syscall.Errno
 	placed atomic.Bool
+	over   atomic.Bool // the process would have ended: nothing runs on
 }
 
 func (f *fault) fs(disk vfs.FS) vfs.FS {
@@ -47,9 +48,11 @@ func (f *fault) fs(disk vfs.FS) vfs.FS {
 		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 			return nil
 		}
+		if f.over.Load() {
+			select {}
+		}
 		if i := n.Add(1); i == f.at || (f.lasts && i > f.at) {
 			f.placed.Store(true)
-			fmt.Fprintln(os.Stderr, "DBG", f.at, f.lasts, op.Kind, op.Path)
 			return &os.PathError{Op: fmt.Sprint(op.Kind), Path: op.Path, Err: f.errno}
 		}
 		return nil
@@ -103,6 +106,7 @@ func (f *fault) run(t *testing.T, stream []byte, records map[string]string) *end
 	ends := make(chan *ending, 1)
 	var once sync.Once
 	o := crashOptions()
+	o.WriteLimit = 500 * time.Millisecond // some faults make writes wait for ever
 	o.OnFatal = func(err error) {
 		once.Do(func() { ends <- &ending{err, true} })
 		select {} // the process would have ended
@@ -122,6 +126,10 @@ func (f *fault) run(t *testing.T, stream []byte, records map[string]string) *end
 		c.run(f.fs(disk), stream, records, o)
 	}()
 	end := <-ends
+	if end != nil && !end.fatal && c.broken != nil {
+		t.Errorf("a write was answered with %v", c.broken)
+	}
+	f.over.Store(true)
 	m := c.m.copy()
 	left := disk.CrashClone(vfs.CrashCloneCfg{})
 	m.allowLater(c.m)
@@ -184,26 +192,22 @@ func TestNothingIsAcknowledgedAfterAFault(t *testing.T) {
 	must(t, s.dir.lock.Close())
 }
 
-// TestWatchdog: a log write that hangs ends the process after WriteLimit.
+// TestWatchdog: a log write that hangs ends the process after WriteLimit, and
+// is not acknowledged when the disk comes back after all.
 func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hang atomic.Bool
 		release := make(chan struct{})
 		o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if hang.Load() && strings.HasSuffix(op.Path, ".log") && strings.Contains(fmt.Sprint(op.Kind), fmt.Sprint(errorfs.OpFileSyncData)) {
+			if hang.Load() && strings.HasSuffix(op.Path, ".log") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 				<-release
 			}
 			return nil
 		})))
 		fatal := make(chan error, 1)
-		stop := errors.New("the process has ended")
 		o.OnFatal = func(err error) {
-			select {
-			case fatal <- err:
-			default:
-			}
-			<-release
-			panic(stop)
+			fatal <- err
+			runtime.Goexit() // the watchdog's goroutine
 		}
 		s, err := Open(o)
 		must(t, err)
@@ -211,18 +215,25 @@ func TestWatchdog(t *testing.T) {
 		time.Sleep(time.Hour) // idle is not slow
 		hang.Store(true)
 		start := time.Now()
-		done := make(chan any)
+		acknowledged := make(chan bool)
 		go func() {
-			defer func() { done <- recover() }()
+			defer func() { acknowledged <- recover() == nil }()
 			_ = s.Log().StoreLogs(entries(2, 2, 1))
 		}()
 		err = <-fatal
-		if took := time.Since(start); took < DefaultWriteLimit || took > DefaultWriteLimit+time.Second {
-			t.Errorf("fatal after %v", took)
+		if took := time.Since(start); took != DefaultWriteLimit {
+			t.Errorf("fatal after %v of the bubble's time", took)
 		}
 		if !strings.Contains(err.Error(), "the disk hangs") {
 			t.Errorf("fatal with %v", err)
 		}
-		_ = done
+		hang.Store(false)
+		close(release)
+		if <-acknowledged {
+			t.Error("the write was acknowledged")
+		}
+		must(t, s.db.Close())
+		s.witness.close()
+		must(t, s.dir.lock.Close())
 	})
 }

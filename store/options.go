@@ -21,7 +21,7 @@ const (
 	// DefaultCacheBytes is small because the state is in memory, in the
 	// machine: only starts, snapshots and lagging followers read blocks.
 	DefaultCacheBytes = 4 << 20
-	// DefaultWriteLimit is how long a synced write may take.
+	// DefaultWriteLimit is how long a write may take.
 	DefaultWriteLimit = 10 * time.Second
 )
 
@@ -57,8 +57,8 @@ type Options struct {
 	// It must not return; if it does, the caller panics. nil logs the error and
 	// all goroutines and calls os.Exit(ExitFatal).
 	OnFatal func(err error)
-	// WriteLimit is how long a synced write may take before it is fatal: a
-	// leader with a hung disk would stay leader for ever (hashicorp/raft#503).
+	// WriteLimit is how long a write may take before it is fatal: a leader
+	// with a hung disk would stay leader for ever (hashicorp/raft#503).
 	// 0 is DefaultWriteLimit.
 	WriteLimit time.Duration
 }
@@ -121,6 +121,7 @@ func (s *Store) pebbleOptions(readOnly bool) *pebble.Options {
 		ErrorIfNotExists:      !s.dir.fresh,
 		ReadOnly:              readOnly,
 	}
+	o.Experimental.CompactionScheduler = s.compactions
 	if s.opts.FS == nil {
 		o.WithFSDefaults()
 	}

@@ -18,7 +18,8 @@ type Store struct {
 	dir  *dataDir
 	db   *pebble.DB
 
-	witness witness
+	witness     witness
+	compactions *scheduler // of the open database
 
 	log    logStore
 	stable lane
@@ -36,6 +37,7 @@ type Store struct {
 
 	damagedFile      atomic.Pointer[string]
 	backgroundErrors atomic.Int64
+	complaints       limiter
 	diskSlow         atomic.Int64
 	writeStalls      atomic.Int64
 }
@@ -70,6 +72,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, dir.lock.Close())
 	}
 	s.opened.Store(true)
+	s.compactions.release()
 	return s, nil
 }
 
@@ -148,6 +151,7 @@ func (s *Store) openPebble(readOnly bool) (db *pebble.DB, err error) {
 			db, err = nil, s.openError(rerr)
 		}
 	}()
+	s.compactions = &scheduler{held: true}
 	db, err = pebble.Open(s.dir.db, s.pebbleOptions(readOnly))
 	if err != nil {
 		return nil, s.openError(err)
