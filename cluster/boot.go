@@ -98,7 +98,7 @@ func (n *Node) startRaft() error {
 	}
 	if !exists {
 		one := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: c.LocalID, Address: raft.ServerAddress(o.PeerAddr)}}}
-		if err := raft.BootstrapCluster(c, log, stable, snaps, trans, one); err != nil {
+		if err = raft.BootstrapCluster(c, log, stable, snaps, trans, one); err != nil {
 			return fmt.Errorf("cluster: founding a cluster of one: %w", err)
 		}
 		n.log.Info("founded a new cluster", "cluster", n.identity.cluster, "node", o.NodeID)

@@ -139,7 +139,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{})}
 	n.wire()
-	if err := n.applier.load(); err != nil {
+	if err = n.applier.load(); err != nil {
 		return nil, err
 	}
 	if n.identity, err = identify(o.Storage.Stable(), o.NodeID, o.Rand); err != nil {

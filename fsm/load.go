@@ -56,6 +56,10 @@ func (m *Machine) Load(records func(yield func(Record) bool)) error {
 		*m = *New()
 		return fmt.Errorf("loading the state: %w", err)
 	}
+	if err := fresh.CheckInvariants(); err != nil {
+		*m = *New()
+		return fmt.Errorf("loading the state: %w", err)
+	}
 	fresh.markIndex, fresh.lazy = fresh.meta.index, m.lazy
 	*m = *fresh
 	return nil
@@ -351,4 +355,28 @@ func (d *loader) noticeRecord(k, v *reader) object {
 	n.expire.it, n.expire.ord = n, n.n
 	d.notices = append(d.notices, x)
 	return n
+}
+
+// checkSums wants of every kept object that it encodes to the record it came
+// from, and of the running hash that it is the sum of all.
+func (m *Machine) checkSums() (err error) {
+	var buf []byte
+	var all uint64
+	m.objects(func(o object) {
+		r := o.record()
+		if err != nil || !r.kept {
+			return
+		}
+		buf = o.appendKey(buf[:0])
+		k := len(buf)
+		buf = o.appendValue(append(buf, recordVersion))
+		if sum(Record{Key: buf[:k], Value: buf[k:]}) != r.sum {
+			err = fmt.Errorf("state record %.80q is not as this program writes it", buf[:k])
+		}
+		all += r.sum
+	})
+	if err == nil && all != m.hash {
+		err = fmt.Errorf("the running hash is %x, the records make %x", m.hash, all)
+	}
+	return err
 }

@@ -121,6 +121,12 @@ func (m *Machine) lock(c *conn, o *Op) {
 		m.answerOp(c, o, own, m.takeNotice(n))
 		return
 	}
+	l := m.held(o.Key)
+	tries := o.Code == OpTryLock && o.Timeout <= 0
+	if !tries && !own.reenters(l) && own.deadlocks(l, o) { // before it would end an older wait: nothing is done
+		m.answerOp(c, o, own, answer{code: CodeDeadlock, why: WhyOther})
+		return
+	}
 	m.supersede(own, o.Key)
 	if len(o.ID) > 0 && own.s.ids >= m.settings.MaxIDs {
 		m.refuse(c, o.Seq, CodeLimit, limitDetail(SettingMaxIDs, m.settings.MaxIDs))
@@ -132,16 +138,13 @@ func (m *Machine) lock(c *conn, o *Op) {
 			return
 		}
 	}
-	l := m.held(o.Key)
 	switch {
 	case own.reenters(l):
 		m.reenter(c, o, own, l)
 	case l == nil:
 		m.acquire(c, o, own)
-	case o.Code == OpTryLock && o.Timeout <= 0:
+	case tries:
 		m.answerOp(c, o, own, answer{})
-	case own.deadlocks(l, o):
-		m.answerOp(c, o, own, answer{code: CodeDeadlock, why: WhyOther})
 	default:
 		m.enqueue(c, o, own, l)
 	}
@@ -288,6 +291,9 @@ func (m *Machine) leaseDue(l *lock) {
 // lose ends a hold without its owner's UNLOCK: the owner gets a notice, the
 // next waiter the lock.
 func (m *Machine) lose(l *lock, why Why, text string) {
+	if o := m.memoByNumber[l.memo]; o != nil {
+		o.lost(l.fence, why)
+	}
 	if l.session != nil && (l.session.live || l.session.name != "") {
 		m.stats.Lost++
 		m.addNotice(l, why, text)
@@ -349,6 +355,13 @@ func (m *Machine) handOver(l *lock, w *wait) {
 		}
 	}
 	m.endWait(w, answer{fence: l.fence, fresh: true})
+	// Another owner of the same connection may wait here, and block the UNLOCK
+	// that is due now.
+	if s := l.session; s != nil && s.name == "" {
+		if k := s.conns[0].blocked; k != nil && k.w.lock == l {
+			m.endWait(k.w, answer{code: CodeDeadlock, why: WhyOther})
+		}
+	}
 }
 
 // claimed notes that the grant was asked for, so nothing releases it by itself.

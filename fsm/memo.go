@@ -172,6 +172,15 @@ func (m *Machine) unrecord(o *memo, i int) {
 	m.touch(o)
 }
 
+// lost notes with a remembered grant how its hold ended.
+func (o *memo) lost(fence uint64, why Why) {
+	for i := range o.list {
+		if y := &o.list[i]; y.wait == 0 && y.code == CodeOK && y.fence == fence {
+			y.why = why
+		}
+	}
+}
+
 // seek returns the index of a request ID in the memo, or -1.
 func (o *memo) seek(id string) int {
 	if o != nil {
@@ -234,9 +243,14 @@ func (m *Machine) repeatGrant(c *conn, o *Op, own owner, y *memory) {
 		m.reply(c, o.Seq, int64(y.fence))
 		return
 	}
-	a := answer{code: CodeLockLost, why: WhyReleased, fence: y.fence}
-	if n := m.noticeOf(own, o.Key, y.fence); n != nil {
-		a.why, a.text = n.why, n.text
+	a := answer{code: CodeLockLost, why: y.why, fence: y.fence}
+	switch n := m.noticeOf(own, o.Key, y.fence); {
+	case n != nil && n.why.endsSession():
+		a = m.takeNotice(n) // this is what LOCK tells and takes
+	case n != nil:
+		a = n.answer() // left for UNLOCK and RENEW
+	case a.why == WhyNone:
+		a.why = WhyReleased
 	}
 	m.send(c, o.Seq, a, m.detailOf(a, l))
 }

@@ -131,6 +131,9 @@ func (m *model) repeated(c *mConn, o *fsm.Op, own mOwner) bool {
 		h.claim, h.claimer = 0, nil
 		m.reply(c, o.Seq, fsm.CodeOK, y.reply.n)
 	case y.fence != 0:
+		if n := m.noticeOf(own, y.key, y.fence, false); n != nil && n.session {
+			m.takeNotice(n)
+		}
 		m.reply(c, o.Seq, fsm.CodeLockLost, 0)
 	default:
 		m.reply(c, o.Seq, y.reply.code, y.reply.n)

@@ -5,7 +5,7 @@ package fsm_test
 // add a line here.
 //
 //	elapse: leases before sessions            TestStories/incarnation, TestRandom
-//	elapse: waits after leases                TestStories/timeouts
+//	elapse: waits after leases                TestStories/timeouts, ids_named, TestRandom
 //	free: the last in line first              TestStories/handoff (and five more), TestRandom
 //	handOver: the old fence again             TestStories/handoff, TestRandom
 //	handOver: a lease counts from the queue   TestStories/leases, info, TestRandom
@@ -20,9 +20,9 @@ package fsm_test
 //	endNotice: LOCK tells of leases too       TestStories/notices (and eight more), TestRandom
 //	grant: the notice stays                   TestStories/notices, force, TestRandom
 //	ended: notices last one TTL               TestStories/notices, TestRandom
-//	lock: 0 does not supersede                TestStories/cancelled
+//	lock: 0 does not supersede                TestStories/cancelled, TestRandom
 //	repeated: a rejoined wait starts anew     TestStories/ids_named
-//	orphan: session-timeout for the TTL       TestStories/ids_named
+//	orphan: session-timeout for the TTL       TestStories/ids_named, TestRandom
 //	repeatGrant: does not claim               TestStories/ids_named
 //	vacate: forgets IDs at the release        TestRandom, FuzzProgram's seeds
 //	unwait: a re-entered hold too             TestStories/unwait

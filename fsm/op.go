@@ -90,7 +90,8 @@ type Op struct {
 	Target  uint64
 }
 
-// Waits reports whether the op may stay unanswered when applied.
+// Waits reports whether the op may stay unanswered when applied. A TRYLOCK
+// without TIMEOUT does if its ID stands in line already.
 func (o *Op) Waits() bool {
-	return o.Flags&FlagAsync == 0 && (o.Code == OpLock || o.Code == OpTryLock && o.Timeout > 0)
+	return o.Flags&FlagAsync == 0 && (o.Code == OpLock || o.Code == OpTryLock && (o.Timeout > 0 || len(o.ID) > 0))
 }

@@ -38,7 +38,7 @@ func TestGoneWhileOutstanding(t *testing.T) {
 				cl.send(c.send)
 				eventually(t, "an outstanding reply", func() bool { return d.conn(i) != nil && d.conn(i).Outstanding() > 0 })
 				_ = cl.Close()
-				eventually(t, "Closed", func() bool { _, ok := d.why(d.conn(i)); return ok })
+				eventually(t, "Closed", func() bool { ok, _ := d.why(d.conn(i)); return ok })
 				answer(d.conn(i), 1, d.conn(i).Outstanding()) // too late; goes nowhere
 			}
 		})
@@ -92,10 +92,10 @@ func TestSlowReader(t *testing.T) {
 		if p := d.conn(0).Counters().Pending; p > s.Limits().Output.Load()+100_000 {
 			t.Fatalf("%d bytes are pending", p)
 		}
-		_, ok := d.why(d.conn(0))
+		ok, _ := d.why(d.conn(0))
 		return ok
 	})
-	if err, _ := d.why(d.conn(0)); !errors.Is(err, ErrWriteTimeout) {
+	if _, err := d.why(d.conn(0)); !errors.Is(err, ErrWriteTimeout) {
 		t.Errorf("closed because: %v", err)
 	}
 	<-sent
@@ -132,8 +132,8 @@ func TestOutputHardLimit(t *testing.T) {
 	_, tcp, _ := start(t, d, func(l *Limits) { l.OutputHard.Store(32 << 20) })
 	c := dial(t, tcp)
 	c.send("BIG 40000000\r\n")
-	eventually(t, "Closed", func() bool { return d.conn(0) != nil && func() bool { _, ok := d.why(d.conn(0)); return ok }() })
-	if err, _ := d.why(d.conn(0)); !errors.Is(err, ErrOutputLimit) {
+	eventually(t, "Closed", func() bool { return d.conn(0) != nil && func() bool { ok, _ := d.why(d.conn(0)); return ok }() })
+	if _, err := d.why(d.conn(0)); !errors.Is(err, ErrOutputLimit) {
 		t.Errorf("closed because: %v", err)
 	}
 }
@@ -185,7 +185,7 @@ func TestKillFromEverywhere(t *testing.T) {
 	wg.Wait()
 	eventually(t, "the end of all", func() bool { return s.Stats().Clients.Load() == 0 })
 	for i := range 20 {
-		if err, ok := d.why(d.conn(i)); !ok || !errors.Is(err, ErrKilled) {
+		if ok, err := d.why(d.conn(i)); !ok || !errors.Is(err, ErrKilled) {
 			t.Errorf("client %d: %v, %v", i, ok, err)
 		}
 	}
@@ -212,14 +212,14 @@ func TestIdleTimeout(t *testing.T) {
 		c.want("+PONG\r\n")
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
-		if err, ok := d.why(d.conn(0)); ok {
+		if ok, err := d.why(d.conn(0)); ok {
 			t.Errorf("closed too early: %v", err)
 		}
 		c.wantClosed("")
 		if err := s.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
-		if err, _ := d.why(d.conn(0)); !errors.Is(err, ErrIdleTimeout) {
+		if _, err := d.why(d.conn(0)); !errors.Is(err, ErrIdleTimeout) {
 			t.Errorf("closed because: %v", err)
 		}
 	})

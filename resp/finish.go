@@ -162,7 +162,7 @@ func (c *Conn) freeOutput() {
 			o.w.b = o.w.b[:o.mark]
 			break
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // who holds the lock has panicked: nothing will tell when it is free
 	}
 	o.mu.Unlock()
 }

@@ -31,7 +31,6 @@ type desk struct {
 	mu     sync.Mutex
 	conns  []*Conn
 	closed map[*Conn]error
-	log    []string
 	bursts int
 }
 
@@ -161,11 +160,12 @@ func (d *desk) conn(i int) *Conn {
 	return d.conns[i]
 }
 
-func (d *desk) why(c *Conn) (error, bool) {
+// why returns what Closed was told, and whether it was called.
+func (d *desk) why(c *Conn) (ok bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err, ok := d.closed[c]
-	return err, ok
+	err, ok = d.closed[c]
+	return ok, err
 }
 
 // eventually waits for a condition.

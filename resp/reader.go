@@ -147,7 +147,7 @@ func (c *Conn) step(ran *int) (more bool, err error) {
 func (in *intake) split(n int, lim frameLimits) ([][]byte, error) {
 	b := in.buf.b[in.r : in.r+n]
 	var err error
-	args, complete := in.buf.args[:0], true
+	args := in.buf.args[:0]
 	switch in.frame.kind {
 	case kindEmpty:
 		return nil, nil
@@ -156,6 +156,7 @@ func (in *intake) split(n int, lim frameLimits) ([][]byte, error) {
 			err = errTooManyArgs(lim.args)
 		}
 	case kindMultibulk:
+		var complete bool
 		if complete, args, _, _, err = redcon.ReadNextCommand(b, args); err != nil || !complete {
 			err = errMultibulkLength // cannot be: our framer is the stricter of the two
 		}

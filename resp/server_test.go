@@ -170,7 +170,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	b.wantClosed("")
 	idle.wantClosed("")
 	for i := range 2 {
-		if err, _ := d.why(d.conn(i)); !errors.Is(err, ErrShutdown) {
+		if _, err := d.why(d.conn(i)); !errors.Is(err, ErrShutdown) {
 			t.Errorf("client %d: %v", i, err)
 		}
 	}

@@ -205,7 +205,7 @@ func (p *pipeStage) output(string) string {
 	defer p.mu.Unlock()
 	out := show(p.got.String())
 	p.got.Reset()
-	if why, ok := p.d.why(p.d.conn(0)); ok && p.ended && !p.told {
+	if ok, why := p.d.why(p.d.conn(0)); ok && p.ended && !p.told {
 		p.told = true
 		out += ending(why)
 	}
@@ -256,7 +256,7 @@ func (p *tcpStage) output(expected string) string {
 		p.closed = true
 		var why error
 		eventually(p.t, "the handler's Closed", func() (ok bool) {
-			why, ok = p.d.why(p.d.conn(0))
+			ok, why = p.d.why(p.d.conn(0))
 			return ok
 		})
 		return show(string(got)) + ending(why)

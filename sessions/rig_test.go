@@ -68,9 +68,18 @@ type shortName struct {
 }
 
 var shortNames = []shortName{
-	{fsm.OpOpen, "open"}, {fsm.OpEnd, "end"}, {fsm.OpDescribe, "describe"}, {fsm.OpLock, "lock"}, {fsm.OpFence, "fence"},
-	{fsm.OpSessionAttach, "attach"}, {fsm.OpSessionDetach, "detach"}, {fsm.OpReset, "reset"}, {fsm.OpUnblock, "unblock"},
-	{fsm.OpSessionID, "sessionid"}, {fsm.OpSessionClose, "close"}, {fsm.OpConfigSet, "config"},
+	{fsm.OpOpen, "open"},
+	{fsm.OpEnd, "end"},
+	{fsm.OpDescribe, "describe"},
+	{fsm.OpLock, "lock"},
+	{fsm.OpFence, "fence"},
+	{fsm.OpSessionAttach, "attach"},
+	{fsm.OpSessionDetach, "detach"},
+	{fsm.OpReset, "reset"},
+	{fsm.OpUnblock, "unblock"},
+	{fsm.OpSessionID, "sessionid"},
+	{fsm.OpSessionClose, "close"},
+	{fsm.OpConfigSet, "config"},
 }
 
 // queue says what is proposed and not sent: code/number, "!" for FlagByName.

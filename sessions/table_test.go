@@ -194,9 +194,13 @@ func TestAlive(t *testing.T) {
 		holds bool
 	}{
 		{"fence", false},
-		{"lock", true}, {"fence", true}, {"reset", false},
-		{"lock", true}, {"close", false},
-		{"attach=a", true}, {"detach", false},
+		{"lock", true},
+		{"fence", true},
+		{"reset", false},
+		{"lock", true},
+		{"close", false},
+		{"attach=a", true},
+		{"detach", false},
 	} {
 		g.do(c, step.op)
 		g.run()

@@ -221,10 +221,7 @@ func (c *script) snapshot(index uint64) {
 	c.synced(func() error { return nil })
 }
 
-func (c *script) configure(index uint64) {
-	c.index, c.at = index, c.term
-	c.version(func() error { c.s.SetConfiguration(index, testConf); return nil })
-}
+func (c *script) configure(index uint64) { c.s.SetConfiguration(index, testConf) }
 
 // restore receives and restores the state of another node.
 func (c *script) restore(index uint64, stream []byte, records map[string]string) {

@@ -13,10 +13,10 @@ import (
 
 // Defaults of Options.
 const (
-	// DefaultMemTableBytes is small because a memtable is plain memory: when
-	// busy, Pebble holds up to three (one filling, one being flushed, one kept
-	// for reuse). Larger ones were measured to change neither the latency nor
-	// the throughput of the log (DESIGN.md of this package).
+	// DefaultMemTableBytes is small because memtables are plain memory: under
+	// load Pebble holds up to three and one for reuse, and in a binary without
+	// cgo they are on Go's heap, which then grows by twice that. What larger
+	// ones bring is in DESIGN.md, "Memory".
 	DefaultMemTableBytes = 8 << 20
 	// DefaultCacheBytes is small because the state is in memory, in the
 	// machine: only starts, snapshots and lagging followers read blocks.
@@ -110,7 +110,7 @@ func (s *Store) pebbleOptions(readOnly bool) *pebble.Options {
 		// does not stop log writes at once.
 		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                maxOpenFiles,
-		L0StopWritesThreshold:       24,
+		L0StopWritesThreshold:       48, // many tables cost reads, and we hardly read
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		// Cutting the log deletes a range; without this its space would come
 		// back only when the memtable happens to be full.

@@ -142,8 +142,10 @@ func TestRaftSingleNode(t *testing.T) {
 func TestRaftReplaysWhatTheStateLost(t *testing.T) {
 	disk := newDisk(t)
 	s := openStore(t, disk)
-	must(t, s.Log().StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration,
-		Data: raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}})}))
+	must(t, s.Log().StoreLog(&raft.Log{
+		Index: 1, Term: 1, Type: raft.LogConfiguration,
+		Data: raft.EncodeConfiguration(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}),
+	}))
 	for i := uint64(2); i <= 50; i++ {
 		must(t, s.Log().StoreLog(entry(i, 1, fmt.Sprintf("key %d", i))))
 	}
@@ -160,6 +162,27 @@ func TestRaftReplaysWhatTheStateLost(t *testing.T) {
 	n.lead(t)
 	if got := n.fsm.entries(); len(got) != int(50-max(applied, 1)) || got[0] != max(applied, 1)+1 || got[len(got)-1] != 50 {
 		t.Errorf("from %d on the entries %v were applied", applied, got)
+	}
+	n.stop(t)
+}
+
+// TestRaftConfigurationNewerThanTheState: Raft starts on a state that is behind
+// its configuration, and replays the entries between.
+func TestRaftConfigurationNewerThanTheState(t *testing.T) {
+	conf := raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}
+	s := openStore(t, vfs.NewMem())
+	logs := entries(1, 9, 1)
+	for _, i := range []int{0, 6} { // entries 1 and 7
+		logs[i].Type, logs[i].Data = raft.LogConfiguration, raft.EncodeConfiguration(conf)
+	}
+	must(t, s.Log().StoreLogs(logs))
+	must(t, s.Stable().SetUint64([]byte("CurrentTerm"), 1))
+	must(t, s.Apply(4, 1, put("a=1")))
+	s.SetConfiguration(7, conf)
+	n := startRaft(t, reopen(t, s), raftConfig("a"), "a")
+	n.lead(t)
+	if got := fmt.Sprint(n.fsm.entries()); got != "[5 6 8 9]" {
+		t.Errorf("the entries %s were applied", got)
 	}
 	n.stop(t)
 }

@@ -78,7 +78,9 @@ func (t snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, 
 }
 
 // PersistState returns what Raft's FSM.Snapshot must return. Its Persist writes
-// nothing: the state is on disk already, and closing the sink syncs it.
+// nothing: the state is on disk already, and closing the sink syncs it. So
+// whoever applies with its writes late must have brought all of them to Apply
+// before FSM.Snapshot returns: the log up to there may be cut.
 func (s *Store) PersistState() raft.FSMSnapshot { return persistState{} }
 
 type persistState struct{}

@@ -187,7 +187,7 @@ func readStagingHead(f vfs.File) (*received, error) {
 		return nil, err
 	}
 	var stored [4]byte
-	if _, err := io.ReadFull(head, stored[:]); err != nil {
+	if _, err = io.ReadFull(head, stored[:]); err != nil {
 		return nil, cut(err)
 	}
 	if binary.BigEndian.Uint32(stored[:]) != sum.Sum32() {

@@ -74,20 +74,18 @@ func (s *Store) putApplied(b *pebble.Batch, p position) {
 
 // SetConfiguration keeps the configuration of the committed entry at index for
 // the snapshots; not synced, as Apply. It is meant for Raft's
-// ConfigurationStore: such an entry counts as applied.
+// ConfigurationStore.
+//
+// The applied index stays: entries before this one may have been applied in
+// memory with their writes still to come, and a store that claimed them would
+// not get them again after a crash. So a snapshot's configuration can be newer
+// than its index; it is committed, and Raft finds its entry again in the log.
 func (s *Store) SetConfiguration(index uint64, conf raft.Configuration) {
-	var entry raft.Log
-	known := s.log.has(index) && s.log.GetLog(index, &entry) == nil
 	s.state.Lock()
 	defer s.state.Unlock()
 	m := *s.meta.Load()
 	m.config = configuration{index, conf.Clone()}
-	b := s.state.begin()
-	s.state.must(b.Set(keyConfig, m.config.encode(), nil))
-	if known && index > m.applied.index {
-		m.applied = position{index, entry.Term}
-		s.putApplied(b, m.applied)
-	}
+	s.state.must(s.state.begin().Set(keyConfig, m.config.encode(), nil))
 	s.state.commit(false)
 	s.meta.Store(&m)
 }

@@ -82,7 +82,7 @@ func Open(o Options) (*Store, error) {
 func (s *Store) open() error {
 	if !s.dir.fresh {
 		if err := s.check(); err != nil {
-			return err
+			return s.dir.suspects(err)
 		}
 	}
 	db, err := s.openPebble(false)
@@ -104,14 +104,14 @@ func (s *Store) open() error {
 // check looks at all that is there without changing it.
 func (s *Store) check() (err error) {
 	s.witness.read()
-	if err := s.witness.checkFiles(); err != nil {
+	if err = s.witness.checkFiles(); err != nil {
 		return err
 	}
 	if s.db, err = s.openPebble(true); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.db.Close()) }()
-	if err := s.loadMeta(); err != nil {
+	if err = s.loadMeta(); err != nil {
 		return err
 	}
 	m := s.meta.Load()

@@ -50,7 +50,7 @@ func appendPlace(b []byte, p position, c configuration) []byte {
 // readPlace reads a magic and what appendPlace has appended.
 func readPlace(r io.Reader, magic string) (p position, c configuration, err error) {
 	var fixed [streamFixed]byte
-	if _, err := io.ReadFull(r, fixed[:]); err != nil {
+	if _, err = io.ReadFull(r, fixed[:]); err != nil {
 		return p, c, cut(err)
 	}
 	if string(fixed[:len(magic)]) != magic {
@@ -64,7 +64,7 @@ func readPlace(r io.Reader, magic string) (p position, c configuration, err erro
 		return p, c, fmt.Errorf("its configuration has %d bytes", n)
 	}
 	conf := make([]byte, n)
-	if _, err := io.ReadFull(r, conf); err != nil {
+	if _, err = io.ReadFull(r, conf); err != nil {
 		return p, c, cut(err)
 	}
 	c.conf, err = decodeRaftConfiguration(conf)
