@@ -19,7 +19,7 @@
 // any of their holds); then leases; then the entry's registrations and batches.
 // A release hands the lock to the first waiter inside the same entry.
 //
-// Where to start reading: machine.go (Apply), lock.go (LOCK and the hand-over),
+// Where to start reading: machine.go (Apply), lock.go and grant.go (LOCK and the hand-over),
 // wait.go (the queue), session.go (what keeps holds alive), memo.go (request
 // IDs), notice.go (LOCKLOST), codec.go (the format of entries), load.go (the
 // format of records).

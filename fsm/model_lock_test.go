@@ -31,8 +31,9 @@ func (m *model) lock(c *mConn, o *fsm.Op) {
 		return
 	}
 	h := m.holds[key]
-	tries := o.Code == fsm.OpTryLock && o.Timeout == 0
-	if !tries && h != nil && !(m.mine(c, own, key) && !own.each) && o.Flags&fsm.FlagAsync == 0 && c.sess.name == "" && !h.owner.keep && h.owner.sess == c.sess {
+	waits := (o.Code == fsm.OpLock || o.Timeout > 0) && o.Flags&fsm.FlagAsync == 0
+	behind := h != nil && c.sess.name == "" && !h.owner.keep && h.owner.sess == c.sess
+	if waits && behind && !m.mine(c, own, key) { // nobody is each of its own in an anonymous session
 		m.answer(c, o, own, fsm.CodeDeadlock, 0)
 		return
 	}
