@@ -16,12 +16,47 @@ func (d *loader) link() error {
 		}
 		return errors.New("the record of the applied index is missing")
 	}
+	if err := d.checkCounters(); err != nil {
+		return err
+	}
 	for _, step := range []func() error{d.linkConns, d.linkLocks, d.linkWaits, d.linkMemos, d.linkNotices, d.linkRest} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkCounters wants that nothing has a number that is yet to be given: it would
+// be given twice.
+func (d *loader) checkCounters() error {
+	x := &d.m.meta
+	given := func(what string, n, last uint64) error {
+		if n == 0 || n > last {
+			return fmt.Errorf("%s has number %d, and the last one given is %d", what, n, last)
+		}
+		return nil
+	}
+	var err error
+	for _, o := range d.memos {
+		err = cmp.Or(err, given("a list of request IDs", o.o.expire.ord, x.memos))
+	}
+	for _, o := range d.notices {
+		err = cmp.Or(err, given("a notice", o.o.n, x.notices))
+	}
+	for _, t := range d.m.tombs {
+		err = cmp.Or(err, given("a destroyed name", t.n, x.tombs))
+	}
+	for _, n := range d.m.nodes {
+		err = cmp.Or(err, given("an incarnation", uint64(n.inc), x.incs))
+	}
+	for _, s := range d.m.sessions {
+		n := d.m.live[ConnID(s.id).Incarnation()]
+		if k := uint64(s.id) & (1<<31 - 1); n != nil && uint64(s.id)&(1<<31) != 0 {
+			err = cmp.Or(err, given("a session", k, n.drawn))
+		}
+	}
+	return err
 }
 
 // session finds what a reference names; nil only for no reference.
@@ -113,6 +148,9 @@ func (d *loader) linkWaits() error {
 		w.lock = d.m.locks[x.key]
 		if err != nil || s == nil || !s.live || w.lock == nil || w.num > d.m.meta.waits {
 			return fmt.Errorf("wait %d for lock %q has no session or no lock: %w", w.num, x.key, cmp.Or(err, errors.New("missing")))
+		}
+		if min(w.lease, w.until, w.orphan) < 0 || w.kind == ownKeep && w.lease == 0 {
+			return fmt.Errorf("wait %d for lock %q has impossible times", w.num, x.key)
 		}
 		w.session = s
 		d.m.line(w)
