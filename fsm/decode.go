@@ -227,14 +227,14 @@ func (r *reader) op(o *Op, inc Incarnation) {
 		return
 	}
 	if mask&hasKey != 0 {
-		o.Key = r.bytes()
+		o.Key = r.field()
 	}
 	if mask&^hasKey == 0 {
 		return
 	}
 	for i, p := range [...]*[]byte{&o.Owner, &o.ID, &o.Note, &o.Name, &o.Value} {
 		if mask&(hasOwner<<i) != 0 {
-			*p = r.bytes()
+			*p = r.field()
 		}
 	}
 	r.numbers(o, mask)
@@ -242,18 +242,35 @@ func (r *reader) op(o *Op, inc Incarnation) {
 
 func (r *reader) numbers(o *Op, mask uint16) {
 	if mask&hasLease != 0 {
-		o.Lease = r.varint()
+		o.Lease = r.number()
 	}
 	if mask&hasTimeout != 0 {
-		o.Timeout = r.varint()
+		o.Timeout = r.number()
 	}
 	if mask&hasFence != 0 {
-		o.Fence = uint64(r.varint())
+		o.Fence = uint64(r.number())
 	}
 	if mask&hasCount != 0 {
-		o.Count = r.varint()
+		o.Count = r.number()
 	}
 	if mask&hasTarget != 0 {
-		o.Target = uint64(r.varint())
+		o.Target = uint64(r.number())
 	}
+}
+
+// field and number read what is there only because it is not empty.
+func (r *reader) field() []byte {
+	b := r.bytes()
+	if len(b) == 0 {
+		r.fail("an empty field")
+	}
+	return b
+}
+
+func (r *reader) number() int64 {
+	v := r.varint()
+	if v == 0 {
+		r.fail("a field of 0")
+	}
+	return v
 }
