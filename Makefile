@@ -29,6 +29,10 @@ build: ## Build ./bin/redlockd.
 run: ## Serve on 127.0.0.1:7379 with data in ./redlockd-data; ARGS="--listen ..." adds flags.
 	go run ./cmd/redlockd $(ARGS)
 
+.PHONY: cluster
+cluster: build ## Run three nodes on 127.0.0.1:7379 to 7381 until ctrl-C, data in ./redlockd-data/cluster; ARGS="..." adds flags.
+	@tools/cluster.sh $(ARGS)
+
 .PHONY: test
 test: ## Run all tests with the race detector; needs Go alone. PACKAGES=./fsm runs one package's.
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"

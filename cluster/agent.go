@@ -39,6 +39,7 @@ const (
 // agentOptions is what an agent is made of.
 type agentOptions struct {
 	node           string
+	disk, announce string // of the registration
 	host           Host
 	clock          Clock
 	log            *slog.Logger
@@ -46,7 +47,7 @@ type agentOptions struct {
 	requestTimeout time.Duration
 	batchBytes     int
 	diskFull       func() bool // may be nil
-	// wake tells the link to the leader that something is to be drawn. It must not block.
+	// wake tells the links to the leader that something is to be drawn. It must not block.
 	wake func()
 	// fatal is told what can not be lived with.
 	fatal func(error)
@@ -99,9 +100,16 @@ type agent struct {
 	// when the first such was first sent, by Clock.Boot.
 	appliedNow  bool
 	appliedSent time.Duration
-	internal    internalOps
-	drained     chan struct{} // closed once closing and nothing is left
-	counts      agentCounts
+	// fastUpTo is the newest batch sealed when the newest fast answer came: its
+	// connections may have been told something before our own loop knows of them.
+	fastUpTo uint64
+	// markDue: the state hash at a new index is to be reported, also when no
+	// connection is in the state.
+	mark     hashMark
+	markDue  bool
+	internal internalOps
+	drained  chan struct{} // closed once closing and nothing is left
+	counts   agentCounts
 }
 
 // registration is the request for an incarnation that is under way.
@@ -112,6 +120,9 @@ type registration struct {
 	due      bool
 	sent     time.Time
 }
+
+// hashMark is the state hash at an index at which it is compared.
+type hashMark struct{ index, hash uint64 }
 
 // agentCounts are counted since the start; under agent.mu.
 type agentCounts struct {
@@ -152,7 +163,7 @@ func (a *agent) register() {
 		return
 	}
 	// A fresh buffer: the link may still be reading the old one.
-	r.item = fsm.AppendRegister(nil, &fsm.Register{Node: a.node, Replaces: r.replaces, Nonce: r.nonce})
+	r.item = fsm.AppendRegister(nil, &fsm.Register{Node: a.node, Replaces: r.replaces, Nonce: r.nonce, Disk: a.disk, Announce: a.announce})
 	a.phase = phaseRegistering
 }
 
@@ -244,13 +255,13 @@ func (a *agent) drawServing(r *round, now time.Time) {
 		if b.due && r.room() {
 			b.due, b.sent = false, now
 			a.counts.resent++
-			r.add(b.item)
+			b.give(r)
 		}
 	}
 	if len(a.queue.ops) == 0 || len(a.sent) == maxBatches || !r.room() {
 		return
 	}
-	b := a.take()
+	b := a.take(r)
 	a.number++
 	n := a.queue.fit(a.batchBytes)
 	b.seal(a.inc, a.number, &a.queue, n)
@@ -258,15 +269,19 @@ func (a *agent) drawServing(r *round, now time.Time) {
 	a.sent = append(a.sent, b)
 	a.counts.batches++
 	a.counts.ops += uint64(n)
-	r.add(b.item)
+	b.give(r)
 }
 
-// take returns an empty batch, a used one where there is one.
-func (a *agent) take() *batch {
+// take returns an empty batch for a link, a used one where there is one that no
+// other link may still be reading.
+func (a *agent) take(r *round) *batch {
 	if n := len(a.spare); n > 0 {
 		b := a.spare[n-1]
 		a.spare = a.spare[:n-1]
-		return b
+		if b.lent == nil || b.lent == r {
+			b.lent = nil
+			return b
+		}
 	}
 	return &batch{}
 }

@@ -117,7 +117,8 @@ func (a *agent) settle(number uint64) bool {
 // A connection that goes while another comes changes nothing: what counted
 // before goes on. The caller holds mu.
 func (a *agent) countLive(timeout time.Duration) {
-	switch live := len(a.conns) > 0; {
+	live := len(a.conns) > 0 || len(a.sent) > 0 && a.sent[0].number <= a.fastUpTo
+	switch {
 	case live == a.vouch.running:
 	case live:
 		a.vouch.count(a.appliedSent, timeout)
@@ -153,22 +154,6 @@ func (a *agent) after(eff *fsm.Effects) {
 	if mine != nil {
 		a.begin(mine.Incarnation)
 	}
-}
-
-// replaced takes in that the state was replaced by a snapshot: newest is this
-// node's newest incarnation there.
-func (a *agent) replaced(newest fsm.Incarnation, timeout time.Duration) {
-	a.mu.Lock()
-	inc := a.inc
-	a.timeout = timeout
-	if newest != a.newest && a.phase == phaseRegistering {
-		a.newest = newest
-		a.register()
-	}
-	a.newest = newest
-	a.mu.Unlock()
-	a.end(inc, ErrReplaced)
-	a.wake()
 }
 
 // begin makes the applied incarnation the one that serves.

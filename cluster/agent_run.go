@@ -106,7 +106,7 @@ func (a *agent) silent() bool {
 func (a *agent) prepareKeepalive() {
 	a.mu.Lock()
 	inc := a.inc
-	due := a.phase == phaseServing && a.vouch.running && !a.ka.ready && a.clock.Boot() >= a.ka.due
+	due := a.phase == phaseServing && !a.ka.ready && (a.markDue || a.vouch.running && a.clock.Boot() >= a.ka.due)
 	a.mu.Unlock()
 	if !due {
 		return
@@ -117,6 +117,8 @@ func (a *agent) prepareKeepalive() {
 	ok := a.phase == phaseServing && a.inc == inc
 	if ok {
 		a.ka.prepare(contacts, full)
+		a.ka.next.HashIndex, a.ka.next.Hash = a.mark.index, a.mark.hash
+		a.markDue = false
 		a.ka.due = a.clock.Boot() + a.timeout/3
 	}
 	a.mu.Unlock()
@@ -193,7 +195,7 @@ func (a *agent) end(inc fsm.Incarnation, reason error) {
 func (a *agent) clear() {
 	a.queue.reset()
 	a.spare = append(a.spare, a.sent...)
-	a.sent, a.number = nil, 0
+	a.sent, a.number, a.fastUpTo = nil, 0, 0
 	a.ka.reset()
 	clear(a.conns)
 	a.retryAt = time.Time{}

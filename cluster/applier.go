@@ -52,6 +52,13 @@ type applier struct {
 	now         atomic.Int64
 	// voters is how many nodes vote by the newest committed configuration.
 	voters atomic.Int32
+
+	// remotes are the nodes that forward to this one. configured is told of each
+	// committed configuration, removed that the cluster has said this node is not
+	// one of its own any more.
+	remotes    remotes
+	configured func(servers []raft.Server)
+	mark       hashMark // the newest one told to the agent
 }
 
 var (
@@ -131,9 +138,36 @@ func (a *applier) apply(e *fsm.Entry) {
 		return
 	}
 	a.note(e.Index, e.Term)
+	if a.proposer.leads.Load() {
+		a.remotes.answer(eff.Replies)
+	}
+	if eff.Flushed {
+		a.compare()
+	}
+	if len(eff.Diverged) > 0 {
+		a.log.Error("the state of a node differs from that of the majority", "incarnations", eff.Diverged, "index", e.Index)
+		// It may see that itself, or may not: its machine is not to be trusted.
+		a.remotes.diverged(eff.Diverged)
+		if a.agent.diverged(eff.Diverged) {
+			a.die(ErrDiverged)
+			return
+		}
+	}
 	a.agent.before(eff, time.Duration(timeout)*time.Millisecond)
 	a.host.Deliver(eff)
 	a.agent.after(eff)
+}
+
+// compare hands the agent a new state hash, where there is anybody to compare
+// with. The hash moves at an entry that is flushed.
+func (a *applier) compare() {
+	var m hashMark
+	m.index, m.hash = a.machine.HashMark()
+	if m != a.mark {
+		if a.mark = m; a.voters.Load() > 1 && m.index != 0 {
+			a.agent.marked(m)
+		}
+	}
 }
 
 // Bounds of what the state on disk may lack.
@@ -194,6 +228,9 @@ func (a *applier) die(err error) {
 func (a *applier) StoreConfiguration(index uint64, conf raft.Configuration) {
 	a.storage.SetConfiguration(index, conf)
 	a.countVoters(conf.Servers)
+	if a.configured != nil {
+		a.configured(conf.Servers)
+	}
 }
 
 func (a *applier) countVoters(servers []raft.Server) {
@@ -217,7 +254,7 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore replaces the state by a snapshot that came from another node or from a
-// backup. Replies may lie in what it skips, so this node's incarnation is over.
+// backup. Replies may lie in what it skips: agent and host compare.
 func (a *applier) Restore(r io.ReadCloser) error {
 	index, term, ok := a.storage.Received()
 	if !ok {
@@ -234,14 +271,15 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	a.viewMu.Lock()
 	err = a.load()
 	timeout := a.machine.Settings().SessionTimeout
-	newest := a.machine.NewestIncarnation(a.agent.node)
+	me, _ := a.machine.Node(a.agent.node)
 	a.viewMu.Unlock()
 	if err != nil {
 		a.die(err)
 		return err
 	}
 	a.proposer.restart(a.now.Load())
-	a.agent.replaced(newest, time.Duration(timeout)*time.Millisecond)
+	a.mark.index, a.mark.hash = a.machine.HashMark()
+	a.agent.installed(me, time.Duration(timeout)*time.Millisecond, a.machine.Conn)
 	return nil
 }
 

@@ -123,6 +123,33 @@ func (h *testHost) Deliver(eff *fsm.Effects) {
 	}
 }
 
+func (h *testHost) Fast(replies []fsm.Reply) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range replies {
+		a := fsm.Address{Conn: r.Conn, Seq: r.Seq}
+		if c, ok := h.waiting[a]; ok {
+			h.note("fast %d/%d", r.Conn.Number(), r.Seq)
+			h.replies++
+			delete(h.waiting, a)
+			c <- r
+		}
+	}
+}
+
+func (h *testHost) Installed(look func(fsm.ConnID) fsm.Standing) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("installed")
+	for a, c := range h.waiting {
+		if s := look(a.Conn); s.Expected && (!s.There || s.Seq >= a.Seq && s.Waits != a.Seq || s.Sent > s.Seq) {
+			h.note("uncertain %d/%d", a.Conn.Number(), a.Seq)
+			close(c)
+			delete(h.waiting, a)
+		}
+	}
+}
+
 func (h *testHost) Down(ops []*fsm.Op, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,8 +31,16 @@ type leadership struct {
 	stuckAfter time.Duration
 	fatal      func(error)
 
+	// left is called when this node leads no more; tidy each time it is looked whether it does.
+	left func()
+	tidy func()
+
+	kick chan struct{} // capacity 1: look now
 	quit chan struct{}
 	done chan struct{}
+	seen uint64 // the newest term seen
+	// barriers are those that Raft has not answered.
+	barriers sync.WaitGroup
 
 	term    uint64    // of the office that the proposer is open for; 0: none
 	refused time.Time // since when barriers are refused because of a transfer
@@ -38,12 +48,14 @@ type leadership struct {
 
 func (l *leadership) run() {
 	defer close(l.done)
+	l.seen = l.raft.CurrentTerm()
 	ticker := time.NewTicker(samplePeriod)
 	defer ticker.Stop()
 	for {
 		l.look()
 		select {
 		case <-l.raft.LeaderCh():
+		case <-l.kick:
 		case <-ticker.C:
 		case <-l.quit:
 			l.leave()
@@ -55,6 +67,11 @@ func (l *leadership) run() {
 // look compares what Raft says with the office held.
 func (l *leadership) look() {
 	term, leads := l.raft.CurrentTerm(), l.raft.State() == raft.Leader
+	if term != l.seen {
+		// Whoever led may have lost what was sent to it.
+		l.seen = term
+		l.resend()
+	}
 	if l.term != 0 && (!leads || term != l.term) {
 		l.leave()
 	}
@@ -65,6 +82,7 @@ func (l *leadership) look() {
 		l.take(term)
 	default:
 		l.watch(l.proposer.refusedSince())
+		l.tidy()
 	}
 }
 
@@ -95,7 +113,7 @@ func (l *leadership) take(term uint64) {
 // answer; then this gives up.
 func (l *leadership) barrier() error {
 	answer := make(chan error, 1)
-	go func() { answer <- l.raft.Barrier(enqueueTimeout).Error() }()
+	l.barriers.Go(func() { answer <- l.raft.Barrier(enqueueTimeout).Error() })
 	limit := time.NewTimer(barrierLimit)
 	defer limit.Stop()
 	select {
@@ -123,6 +141,20 @@ func (l *leadership) watch(since time.Time) {
 	}
 }
 
+// settle waits, after run has ended, until Raft has answered the barriers: once it
+// is shut down it never does.
+func (l *leadership) settle(ctx context.Context) {
+	answered := make(chan struct{})
+	go func() {
+		l.barriers.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-ctx.Done():
+	}
+}
+
 func (l *leadership) leave() {
 	if l.term == 0 {
 		return
@@ -130,4 +162,5 @@ func (l *leadership) leave() {
 	l.log.Debug("this node leads no more", "term", l.term)
 	l.term = 0
 	l.proposer.stop()
+	l.left()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/redlockd/redlockd/cluster/peer"
 	"github.com/redlockd/redlockd/fsm"
 )
 
@@ -36,7 +37,8 @@ const (
 type Options struct {
 	// NodeID names this node for good; it must not be empty.
 	NodeID string
-	// PeerAddr is where other nodes reach this one; default NodeID.
+	// PeerAddr is where other nodes reach this one; default the address in
+	// InitialCluster, else that of Peer.Listener, else NodeID.
 	PeerAddr string
 	Storage  Storage
 	Host     Host
@@ -44,8 +46,20 @@ type Options struct {
 	Clock    Clock
 	// Rand gives the random bytes of ids and registrations; default crypto/rand.
 	Rand io.Reader
-	// Transport is the way to the peers; nil is one that reaches nobody, for a cluster of one.
-	Transport raft.Transport
+	// Peer is the way to the other nodes; nil: there are none, for good. NodeID,
+	// Advertise (PeerAddr), Hello, Check and Refused are filled in here.
+	Peer *peer.Options
+	// InitialCluster are the voters of a new cluster, id to address, this node
+	// among them; the same on each of them. It counts on an empty data directory
+	// only. Empty: a cluster of one.
+	InitialCluster map[string]string
+	// Join are addresses of members that take this node into their cluster, on an
+	// empty data directory. Await: it waits there for another node's Meet instead.
+	Join  []string
+	Await bool
+	// Announce is what the other nodes should know of this one, such as where
+	// clients reach it; only Members gives it back.
+	Announce string
 	// RequestTimeout is how long a request may go without being applied.
 	RequestTimeout time.Duration
 	// ElectionTimeout is how long a follower waits for its leader, at least 20 ms.
@@ -68,6 +82,12 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	if o.NodeID == "" || o.Storage == nil || o.Host == nil {
 		return o, errors.New("cluster: NodeID, Storage and Host must be given")
+	}
+	if err := o.checkPeers(); err != nil {
+		return o, err
+	}
+	if o.PeerAddr == "" && o.Peer != nil && o.Peer.Listener != nil {
+		o.PeerAddr = o.Peer.Listener.Addr().String()
 	}
 	if o.PeerAddr == "" {
 		o.PeerAddr = o.NodeID
@@ -113,6 +133,14 @@ type Node struct {
 	fsm      *fsm.Machine
 	raft     *raft.Raft
 	raftLog  *closableLog
+	port     *port // nil without peers
+	errands  *errands
+	quit     chan struct{} // closed at the stop
+	sought   chan struct{} // closed when seek has ended; nil without peers
+	idMu     sync.Mutex    // of identity.cluster
+	observer *raft.Observer
+	observed chan raft.Observation
+	watched  chan struct{} // closed when watch has ended
 
 	agent      *agent
 	proposer   *proposer
@@ -127,8 +155,9 @@ type Node struct {
 	closeErr  error
 }
 
-// Open starts a node: it founds a cluster of one on an empty store, loads the
-// state, wins the election, and registers. It returns when the host serves and
+// Open starts a node: on an empty store it founds a cluster, of one or together
+// with the others of InitialCluster, or joins one; it loads the state, awaits a
+// leader, and registers. It returns when the host serves and
 // the settings given by flags are in force, or with an error when ctx ends or
 // something is wrong with the data directory or a setting. The store stays the
 // caller's to close, after Close.
@@ -137,18 +166,32 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{})}
+	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{}), quit: make(chan struct{}), watched: make(chan struct{})}
+	if n.identity, err = identify(o.Storage.Stable(), &o); err != nil {
+		return nil, err
+	}
 	n.wire()
 	if err = n.applier.load(); err != nil {
 		return nil, err
 	}
-	if n.identity, err = identify(o.Storage.Stable(), o.NodeID, o.Rand); err != nil {
-		return nil, err
+	if o.Peer != nil {
+		if n.port, err = newPort(n); err != nil {
+			return nil, err
+		}
+		n.applier.configured = n.port.configure
 	}
-	if err := n.startRaft(); err != nil {
+	if err = n.startRaft(); err != nil {
+		if n.port != nil {
+			err = errors.Join(err, n.port.discard())
+		}
 		return nil, err
 	}
 	n.start()
+	if n.port != nil {
+		if err := n.servePeers(); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.awaitServing(ctx); err != nil {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -163,16 +206,89 @@ func (n *Node) wire() {
 	n.proposer = newProposer(o.Clock, n.log, o)
 	n.snapshots = newSnapshotter(o.SnapshotBytes, n.log)
 	n.agent = newAgent(agentOptions{
-		node: o.NodeID, host: o.Host, clock: o.Clock, log: n.log, rand: o.Rand,
+		node: o.NodeID, disk: n.identity.disk, announce: o.Announce, host: o.Host, clock: o.Clock, log: n.log, rand: o.Rand,
 		requestTimeout: o.RequestTimeout, batchBytes: o.EntryBytes,
-		diskFull: n.diskFull, wake: n.proposer.wake, fatal: n.fatal,
+		diskFull: n.diskFull, wake: n.wakeLinks(), fatal: n.fatal,
 		settings: o.Settings, setting: n.fsm.Setting,
 	})
+	n.errands = &errands{}
 	n.proposer.sources = []source{n.agent}
+	if o.Peer != nil {
+		n.proposer.add(n.errands)
+	}
 	n.applier = &applier{
 		storage: o.Storage, host: o.Host, agent: n.agent, proposer: n.proposer, log: n.log,
 		fatal: n.fatal, grew: n.snapshots.grew, machine: n.fsm,
 	}
+}
+
+// wakeLinks returns what wakes the links to the leader: the local proposer, and
+// the way to another node.
+func (n *Node) wakeLinks() func() {
+	if n.opts.Peer == nil {
+		return n.proposer.wake
+	}
+	return func() {
+		n.proposer.wake()
+		n.port.fwd.wake()
+	}
+}
+
+// servePeers lets the other nodes in, and reaches them.
+func (n *Node) servePeers() error {
+	servers, err := n.servers()
+	if err != nil {
+		return err
+	}
+	n.port.configure(servers)
+	if err := n.port.serve(); err != nil {
+		return err
+	}
+	n.sought = make(chan struct{})
+	go n.seek()
+	return nil
+}
+
+// watch takes in at once what Raft tells of leaders and states.
+func (n *Node) watch() {
+	defer close(n.watched)
+	for {
+		select {
+		case <-n.observed:
+		case <-n.quit:
+			return
+		}
+		select {
+		case n.leadership.kick <- struct{}{}:
+		default:
+		}
+		if n.port != nil {
+			n.port.fwd.look()
+		}
+	}
+}
+
+// clusterID returns the id of the cluster, empty while this node is in none.
+func (n *Node) clusterID() string {
+	n.idMu.Lock()
+	defer n.idMu.Unlock()
+	return n.identity.cluster
+}
+
+// diverged ends a node whose state is wrong: nothing is applied or answered any more.
+func (n *Node) diverged(err error) {
+	n.applier.dead.Store(true)
+	n.agent.mu.Lock()
+	inc := n.agent.inc
+	n.agent.mu.Unlock()
+	n.agent.end(inc, err)
+	n.applier.die(err)
+}
+
+// removed ends a node that is not a member any more.
+func (n *Node) removed(err error) {
+	n.log.Error("this node is not a member of the cluster any more", "error", err)
+	n.fatal(err)
 }
 
 // start starts the goroutines, Raft's run already.
@@ -181,9 +297,19 @@ func (n *Node) start() {
 	n.leadership = &leadership{
 		raft: n.raft, clock: n.opts.Clock, log: n.log, proposer: n.proposer,
 		resend: n.agent.resend, now: n.applier.now.Load,
-		stuckAfter: 2 * n.opts.ElectionTimeout, fatal: n.fatal,
-		quit: make(chan struct{}), done: make(chan struct{}),
+		stuckAfter: 3 * n.opts.ElectionTimeout, fatal: n.fatal,
+		left: n.applier.remotes.drop, tidy: n.tidy,
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
+	n.observed = make(chan raft.Observation, 16)
+	n.observer = raft.NewObserver(n.observed, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState:
+			return true
+		}
+		return false
+	})
+	n.raft.RegisterObserver(n.observer)
 	var newest fsm.Incarnation
 	var timeout int64
 	n.applier.view(func() {
@@ -192,6 +318,7 @@ func (n *Node) start() {
 	n.agent.start(newest, time.Duration(timeout)*time.Millisecond)
 	go n.proposer.run()
 	go n.leadership.run()
+	go n.watch()
 	go n.snapshots.run(n.raft)
 }
 
@@ -202,7 +329,11 @@ func (n *Node) awaitServing(ctx context.Context) error {
 		case <-n.failed:
 			return n.failure
 		case <-ctx.Done():
-			return fmt.Errorf("cluster: node %q does not serve yet: no leader, or not enough nodes: %w", n.opts.NodeID, ctx.Err())
+			err := fmt.Errorf("cluster: node %q does not serve yet: no leader, or not enough nodes: %w", n.opts.NodeID, ctx.Err())
+			if n.port != nil {
+				err = errors.Join(err, n.port.lastRefusal())
+			}
+			return err
 		}
 	}
 	return n.agent.internal.err()
@@ -252,6 +383,31 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.closeErr
 }
 
+// handOver gives the leadership away before a planned stop, so that the others
+// need not wait for an election. Raft's own trap (hashicorp/raft #696: a flag that
+// refuses entries for good) does not matter to one that is shut down.
+func (n *Node) handOver(ctx context.Context) {
+	if n.port == nil || n.applier.voters.Load() < 2 || n.raft.State() != raft.Leader {
+		return
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.raft.LeadershipTransfer().Error() }()
+	limit := time.NewTimer(handOverLimit * n.opts.ElectionTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			n.log.Warn("the leadership could not be handed over; the others elect a leader", "error", err)
+		}
+	case <-limit.C:
+	case <-n.failed:
+	case <-ctx.Done():
+	}
+}
+
+// handOverLimit is how many election timeouts a hand-over may take: Raft gives up after two.
+const handOverLimit = 3
+
 func (n *Node) close(ctx context.Context) error {
 	select {
 	case <-n.agent.close():
@@ -259,12 +415,27 @@ func (n *Node) close(ctx context.Context) error {
 	case <-ctx.Done():
 		n.log.Warn("the node stops with requests that are not applied", "error", ctx.Err())
 	}
+	n.handOver(ctx)
+	close(n.quit)
+	<-n.watched
+	n.raft.DeregisterObserver(n.observer)
+	if n.sought != nil {
+		n.port.mesh.stop()
+		<-n.sought
+	}
 	close(n.leadership.quit)
 	<-n.leadership.done
+	n.leadership.settle(ctx)
 	close(n.proposer.quit)
 	<-n.proposer.done
 	n.proposer.drain(ctx)
+	if n.port != nil {
+		n.port.fwd.stop()
+	}
 	err := n.raft.Shutdown().Error()
+	if n.port != nil {
+		err = errors.Join(err, n.port.close())
+	}
 	n.applier.keepAll() // so that the next start has nothing to replay
 	n.raftLog.close()
 	close(n.snapshots.quit)

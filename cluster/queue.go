@@ -136,6 +136,7 @@ type batch struct {
 	told   int    // how many of its ops were answered UNCERTAIN
 	moves  []move // the connections that it opens and ends
 	due    bool   // to be sent (again)
+	lent   *round // the link that may still be reading item; nil: none
 	// first is when it was first sent, by Clock.Boot; sent when it was last sent.
 	first time.Duration
 	sent  time.Time
@@ -184,6 +185,14 @@ func (b *batch) overdue(cutoff time.Time) ([]fsm.Address, error) {
 	}
 	b.told = upto
 	return late, nil
+}
+
+// give adds the batch to a link's round.
+func (b *batch) give(r *round) {
+	if !r.copies {
+		b.lent = r
+	}
+	r.add(b.item)
 }
 
 // oldest returns when the first op came that was not told yet.

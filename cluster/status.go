@@ -46,7 +46,7 @@ type Counters struct {
 // Status returns where the node stands. It never waits for a leader.
 func (n *Node) Status() Status {
 	s := Status{
-		NodeID: n.opts.NodeID, ClusterID: n.identity.cluster, DiskID: n.identity.disk,
+		NodeID: n.opts.NodeID, ClusterID: n.clusterID(), DiskID: n.identity.disk,
 		Term: n.raft.CurrentTerm(), Commit: n.raft.CommitIndex(),
 		Applied: n.applier.index.Load(), AppliedTerm: n.applier.term.Load(), ClusterTime: n.applier.now.Load(),
 		LastContact: -1,

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -22,6 +23,14 @@ func runPing(c *client, args [][]byte) {
 	}
 	if err := c.sc.Alive(); err != nil {
 		c.failed(clusterDown(err))
+		return
+	}
+	if c.subscribed > 0 && c.rc.Proto() == 2 {
+		w := c.rc.Begin()
+		w.Array(2)
+		w.BulkString("pong")
+		w.Bulk(slices.Concat(args[1:]...))
+		c.rc.End(0)
 		return
 	}
 	if len(args) == 2 {
@@ -58,6 +67,8 @@ func runSelect(c *client, args [][]byte) {
 func runReset(c *client, _ [][]byte) {
 	c.rc.SetProto(2)
 	c.deauthenticate()
+	c.readOnly, c.asking = false, false
+	c.h.hub.forget(c)
 	if c.sc.Known() {
 		c.op = fsm.Op{Code: fsm.OpReset}
 		c.barrier = true

@@ -18,8 +18,6 @@ const RedisVersion = "7.2.0"
 type Options struct {
 	// Version is redlockd's own; INFO shows it as redlockd_version.
 	Version string
-	// Mode is what HELLO and INFO call this server's mode; empty: standalone.
-	Mode string
 	// RunID is 40 hexadecimal digits, drawn anew at each start.
 	RunID string
 	// Port is the TCP port of the first listener, 0 if there is none.
@@ -30,6 +28,13 @@ type Options struct {
 	State State
 	// Status tells how this node does.
 	Status func() Status
+	// Cluster is the nodes; nil: this one alone, by its Status.
+	Cluster Cluster
+	// ClusterMode says when clients see a Redis Cluster.
+	ClusterMode ClusterMode
+	// Redirect makes a follower send lock commands to the leader (MOVED, or
+	// READONLY where clients see no cluster) instead of forwarding them.
+	Redirect bool
 	// Settings are the node's own settings; nil: none.
 	Settings Settings
 	// Password returns the password in force, empty: none is required. nil: none ever.
@@ -140,9 +145,6 @@ type Status struct {
 
 // withDefaults fills in what is optional.
 func (o Options) withDefaults() Options {
-	if o.Mode == "" {
-		o.Mode = "standalone"
-	}
 	if o.Port == nil {
 		o.Port = func() int { return 0 }
 	}

@@ -20,6 +20,9 @@ type Effects struct {
 	Keepalives []KeepaliveResult
 	// Ended are incarnations that ended with this entry.
 	Ended []Incarnation
+	// Diverged are incarnations of nodes whose state hash differs from that of
+	// the majority, or of all nodes where there is none: they must stop.
+	Diverged []Incarnation
 	// Events are what else a node must know of its connections.
 	Events []Event
 	// Writes are the state records that changed, each key once; a nil Value
@@ -63,6 +66,8 @@ type Registered struct {
 	Nonce       Nonce
 	Incarnation Incarnation
 	Newest      Incarnation
+	// Disk is set when it was refused because the node is known with this disk.
+	Disk string
 }
 
 // KeepaliveResult answers a keepalive. Ended: the incarnation is over, the node

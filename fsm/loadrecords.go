@@ -70,6 +70,13 @@ func (d *loader) nodeRecord(k, v *reader) object {
 	copy(n.nonce[:], v.take(len(n.nonce)))
 	n.alive, n.extended, n.diskFull = v.bool(), v.bool(), v.bool()
 	n.at = v.varint()
+	if v.err == nil && len(v.b) > 0 {
+		n.disk, n.announce = v.string(), v.string()
+		n.mark, n.hash = v.uvarint(), v.uvarint()
+		if n.disk == "" && n.announce == "" && n.mark == 0 {
+			v.fail("a node without what its record is long for")
+		}
+	}
 	n.deadline.it, n.deadline.ord = n, uint64(n.inc)
 	if d.m.nodes[n.name] != nil {
 		v.fail("a node that is there twice")

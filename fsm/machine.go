@@ -114,6 +114,8 @@ func (m *Machine) Apply(e *Entry) *Effects {
 			m.register(&it.Register)
 		case ItemBatch:
 			m.batch(&it.Batch)
+		case ItemRemove:
+			m.removeNode(it.Remove)
 		case ItemInvalid:
 		}
 	}
@@ -150,7 +152,7 @@ func (m *Machine) reset(index uint64) {
 	clear(e.Writes)
 	*e = Effects{
 		Index: index, Replies: e.Replies[:0], Refused: e.Refused[:0], Batches: e.Batches[:0], Registered: e.Registered[:0],
-		Keepalives: e.Keepalives[:0], Ended: e.Ended[:0], Events: e.Events[:0], Writes: e.Writes[:0],
+		Keepalives: e.Keepalives[:0], Ended: e.Ended[:0], Diverged: e.Diverged[:0], Events: e.Events[:0], Writes: e.Writes[:0],
 	}
 	m.arena = m.arena[:0]
 	if cap(m.arena) > 1<<22 {

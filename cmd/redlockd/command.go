@@ -54,7 +54,7 @@ func newCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
 			return cfg.WriteTOML(c.OutOrStdout())
 		},
 	}
-	root.AddCommand(show, &cobra.Command{
+	root.AddCommand(newStatus(environ), show, &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine())

@@ -30,9 +30,12 @@ func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
 	defer watchSignals(stop, log)()
 
 	// The sockets come first: where the port is busy, no data was touched.
-	listeners, err := bind(cfg.Listen)
+	listeners, err := bindAll(cfg)
 	if err != nil {
 		return err
+	}
+	for _, warning := range cfg.Warnings() {
+		log.Warn(warning)
 	}
 	if shortage := fitFiles(cfg.MaxClients); shortage != nil {
 		log.Warn("fewer clients than max-clients will get in", "error", shortage)
@@ -44,16 +47,19 @@ func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
 	n, err := open(ctx, cfg, listeners, rooms, threshold, stop)
 	slow.Stop()
 	if err != nil {
-		unbind(listeners)
+		listeners.unbind()
 		if errors.Is(context.Cause(ctx), errSignal) {
 			return nil // stopped while it started: nothing was served, nothing is lost
 		}
 		return err
 	}
-	log.Info("serving", "listen", names(listeners), "node", cfg.NodeID, "data", absolute(cfg.DataDir), "version", version)
+	log.Info("serving", "listen", names(listeners.clients), "node", cfg.NodeID, "data", absolute(cfg.DataDir), "version", version)
 	started.Store(true)
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(listeners...) }()
+	served := make(chan error, 2)
+	go func() { served <- n.server.Serve(listeners.clients...) }()
+	if n.sentinel != nil {
+		go func() { served <- n.sentinel.Serve(listeners.sentinel...) }()
+	}
 	select {
 	case <-ctx.Done():
 		log.Debug("stopping", "why", context.Cause(ctx))

@@ -38,7 +38,7 @@ type ProcessConfig struct {
 // Launch starts a process and returns once it serves. When it ends before that, or takes too long, the error holds
 // the end of its output, and no process is left.
 func Launch(ctx context.Context, cfg ProcessConfig) (*Process, error) {
-	p, err := spawn(cfg)
+	p, err := Spawn(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,8 @@ func Launch(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	return p, nil
 }
 
-func spawn(cfg ProcessConfig) (*Process, error) {
+// Spawn starts a process and does not wait until it serves: Ready and Patience mean nothing to it.
+func Spawn(cfg ProcessConfig) (*Process, error) {
 	file, err := os.OpenFile(cfg.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("log file of %s: %w", cfg.Path, err)

@@ -62,14 +62,7 @@ func (s *Server) Start() {
 		if fresh {
 			s.addr, s.peerAddr = s.freeAddr(), s.freeAddr()
 		}
-		proc, err := Launch(context.Background(), ProcessConfig{
-			Path:    path,
-			Args:    append(Flags(s.addr, s.peerAddr, s.data), s.args...),
-			Dir:     s.root,
-			Env:     []string{raceOptions},
-			LogFile: filepath.Join(s.root, "server.log"),
-			Ready:   Serves(s.addr),
-		})
+		proc, err := Launch(context.Background(), s.config(path))
 		if err == nil {
 			s.proc, s.expectKill = proc, false
 			return
@@ -79,6 +72,17 @@ func (s *Server) Start() {
 			continue
 		}
 		s.t.Fatalf("start the server: %v", err)
+	}
+}
+
+func (s *Server) config(path string) ProcessConfig {
+	return ProcessConfig{
+		Path:    path,
+		Args:    append(Flags(s.addr, s.peerAddr, s.data), s.args...),
+		Dir:     s.root,
+		Env:     []string{raceOptions},
+		LogFile: filepath.Join(s.root, "server.log"),
+		Ready:   Serves(s.addr),
 	}
 }
 
@@ -188,7 +192,7 @@ func (s *Server) cleanup() {
 		}
 		s.checkLog()
 	}
-	if s.t.Failed() {
+	if s.t.Failed() || os.Getenv("LOCKTEST_KEEP") != "" {
 		s.keep()
 		return
 	}
