@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -408,5 +409,23 @@ func TestBootDoesNotWaitForAnElection(t *testing.T) {
 			t.Errorf("virtual time to serving: %v", took)
 		}
 		n.stop(t)
+	})
+}
+
+// With the shortest session-timeout a node that does nothing but hold must still
+// vouch for itself in time, each third of it: it never comes near half.
+func TestShortSessionTimeoutIsVouchedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem(), func(o *Options) { o.Settings = map[string]string{fsm.SettingSessionTimeout: "1000"} })
+		defer n.closeBoth(t)
+		c := n.h.connect()
+		c.do(t, lock("a"))
+		for range 200 {
+			time.Sleep(50 * time.Millisecond)
+			synctest.Wait()
+			if err := errors.Join(n.Fresh(), n.Half()); err != nil {
+				t.Fatalf("an idle holder's node is not vouched for: %v; %v", err, n.h.events())
+			}
+		}
 	})
 }
