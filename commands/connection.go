@@ -1,9 +1,11 @@
 package commands
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/sessions"
 )
 
 // This file has the commands about the connection itself.
@@ -21,6 +23,10 @@ func runPing(c *client, args [][]byte) {
 		return
 	}
 	if err := c.sc.Alive(); err != nil {
+		if errors.Is(err, sessions.ErrStale) {
+			c.rc.Kill() // the holds may be another's by now: a client must not take any answer for theirs
+			return
+		}
 		c.failed(clusterDown(err))
 		return
 	}

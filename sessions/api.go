@@ -17,6 +17,8 @@ var (
 	ErrExhausted = errors.New("this node has used up its connection numbers and must register anew; try again")
 	// ErrClosed: the connection was closed already.
 	ErrClosed = errors.New("the connection is closed")
+	// ErrStale: nobody vouches for this node any more, so nothing may be answered.
+	ErrStale = errors.New("this node is not vouched for")
 	// ErrKilled is what a connection is closed with when its session was killed
 	// or CLIENT KILL reached it through the cluster.
 	ErrKilled = errors.New("the connection was killed")

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,10 +117,14 @@ func (c *Conn) Known() bool {
 // Alive is nil when a local reply (PING) may be given. On a connection that
 // holds or waits for something it is the cluster's Half error, to be answered as
 // CLUSTERDOWN: an answered PING means that the holds are safe for half a
-// session-timeout from when it was sent.
+// session-timeout from when it was sent. ErrStale: the whole of it has passed, as
+// after a freeze; nothing may be answered, the caller closes the connection.
 func (c *Conn) Alive() error {
 	if c.id.Load() == 0 || !c.holdsOrWaits() {
 		return nil
+	}
+	if err := c.t.node().Fresh(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStale, err)
 	}
 	return c.t.node().Half()
 }

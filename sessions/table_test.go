@@ -210,6 +210,12 @@ func TestAlive(t *testing.T) {
 	check(true, "a LOCK on its way")
 	g.run()
 	check(true, "a LOCK that waits")
+	g.f.mu.Lock()
+	g.f.stale = errors.New("frozen too long")
+	g.f.mu.Unlock()
+	if err := c.Alive(); !errors.Is(err, ErrStale) {
+		t.Fatal("after a freeze PING must not be answered at all:", err)
+	}
 }
 
 func TestHeartbeat(t *testing.T) {

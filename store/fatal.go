@@ -25,18 +25,64 @@ type lane struct {
 	s     *Store
 	name  string
 	batch *pebble.Batch
-	timer *time.Timer
+	watch watch
+}
+
+// watchTicks is into how many ticks the watchdog cuts WriteLimit. A process that
+// was frozen gets one tick for all that time: the disk is not to blame for it.
+const watchTicks = 10
+
+// watch counts the time of one write in short ticks.
+type watch struct {
+	sync.Mutex
+	timer  *time.Timer
+	tick   time.Duration
+	ticks  int
+	active bool
+}
+
+func (w *watch) start() {
+	w.Lock()
+	w.ticks, w.active = 0, true
+	w.timer.Reset(w.tick)
+	w.Unlock()
+}
+
+func (w *watch) stop() {
+	w.Lock()
+	w.active = false
+	w.timer.Stop()
+	w.Unlock()
+}
+
+// late counts a tick, and reports whether the write has had all of them.
+func (w *watch) late() bool {
+	w.Lock()
+	defer w.Unlock()
+	if !w.active {
+		return false // it ended while this tick was on its way
+	}
+	if w.ticks++; w.ticks < watchTicks {
+		w.timer.Reset(w.tick)
+		return false
+	}
+	return true
 }
 
 func (l *lane) init(s *Store, name string, size int) {
 	l.s, l.name = s, name
 	l.batch = s.db.NewBatch(pebble.WithInitialSizeBytes(size))
-	l.timer = time.AfterFunc(s.opts.WriteLimit, l.overdue)
-	l.timer.Stop()
+	l.watch.tick = s.opts.WriteLimit / watchTicks
+	l.watch.timer = time.AfterFunc(time.Hour, l.overdue)
+	l.watch.timer.Stop()
 }
 
-// overdue runs when a write has taken longer than WriteLimit.
+// overdue runs at each tick of a write, and ends the process when that has taken
+// longer than WriteLimit.
 func (l *lane) overdue() {
+	if !l.watch.late() {
+		return
+	}
 	l.s.fatal(fmt.Errorf("store: a write (%s) has taken longer than %v: the disk hangs or is full, "+
 		"and such a node must not stay in office", l.name, l.s.opts.WriteLimit))
 }
@@ -68,9 +114,9 @@ func (l *lane) commit(sync bool) {
 	}
 	// A write without a sync can hang too: while flushes fail, for one because
 	// the disk is full, Pebble tries them for ever and lets writes wait.
-	l.timer.Reset(l.s.opts.WriteLimit)
+	l.watch.start()
 	err := l.batch.Commit(how)
-	l.timer.Stop()
+	l.watch.stop()
 	if err != nil {
 		l.s.fatal(fmt.Errorf("store: writing (%s): %w", l.name, err))
 	}
@@ -92,6 +138,6 @@ func (l *lane) must(err error) {
 }
 
 func (l *lane) close() {
-	l.timer.Stop()
+	l.watch.stop()
 	_ = l.batch.Close()
 }
