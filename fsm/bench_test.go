@@ -3,7 +3,9 @@ package fsm_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/redlockd/redlockd/fsm"
 )
@@ -129,5 +131,63 @@ func BenchmarkLoad(b *testing.B) {
 		if err != nil || fresh.Hash() != m.Hash() {
 			b.Fatalf("%v, hash %x and %x", err, fresh.Hash(), m.Hash())
 		}
+	}
+}
+
+// BenchmarkLongestApply is the most of a processor that one entry of 64 ops takes while a
+// million locks become held, and then two million others come and go.
+func BenchmarkLongestApply(b *testing.B) {
+	const conns, holds = 64, 1_000_000
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for b.Loop() {
+		m, index, batch := benchMachine(b, conns)
+		m.Defer()
+		set := fsm.Op{Conn: fsm.Incarnation(1).Conn(1), Seq: 2, Code: fsm.OpConfigSet, Name: []byte(fsm.SettingMaxHolds), Value: []byte("2000000")}
+		ops := []fsm.Op{set}
+		seqs := make([]uint64, conns)
+		seqs[0]++
+		longest := func() time.Duration {
+			e := fsm.Entry{Index: index, Term: 1, Time: 1, Items: []fsm.Item{{Kind: fsm.ItemBatch, Batch: fsm.Batch{Incarnation: 1, Number: batch, Ops: ops}}}}
+			index++
+			batch++
+			began := threadTime()
+			m.Apply(&e)
+			took := threadTime() - began
+			if m.Unflushed() > 8192 {
+				m.Flush()
+			}
+			return took
+		}
+		longest()
+		one := func(c int, code fsm.OpCode, key []byte) fsm.Op {
+			seqs[c]++
+			op := fsm.Op{Conn: fsm.Incarnation(1).Conn(uint32(c + 1)), Seq: seqs[c] + 1, Code: code, Key: key}
+			if code == fsm.OpTryLock {
+				op.Lease, op.Flags = 86_400_000, fsm.FlagKeep
+			}
+			return op
+		}
+		var filling, cycling time.Duration
+		for i := 0; i < holds; i += conns {
+			ops = ops[:0]
+			for c := range conns {
+				ops = append(ops, one(c, fsm.OpTryLock, fmt.Appendf(nil, "orders:%d", i+c)))
+			}
+			filling = max(filling, longest())
+		}
+		for i := 0; i < 2*holds; i += conns / 2 {
+			ops = ops[:0]
+			for c := range conns / 2 {
+				key := fmt.Appendf(nil, "key:%d", (i+c)%5000)
+				ops = append(ops, one(c, fsm.OpLock, key), one(c, fsm.OpUnlock, key))
+			}
+			cycling = max(cycling, longest())
+		}
+		if h := m.Stats().Holds; h < holds || h > holds+conns {
+			b.Fatalf("%d locks are held", h)
+		}
+		b.ReportMetric(float64(filling.Microseconds()), "us-longest-filling")
+		b.ReportMetric(float64(cycling.Microseconds()), "us-longest-cycling")
 	}
 }

@@ -79,8 +79,17 @@ func AppendRegister(dst []byte, r *Register) []byte {
 	return appendItem(dst, ItemRegister, func(dst []byte) []byte {
 		dst = appendBytes(dst, []byte(r.Node))
 		dst = binary.AppendUvarint(dst, uint64(r.Replaces))
-		return append(dst, r.Nonce[:]...)
+		dst = append(dst, r.Nonce[:]...)
+		if r.Disk == "" && r.Announce == "" {
+			return dst
+		}
+		return appendString(appendString(dst, r.Disk), r.Announce)
 	})
+}
+
+// AppendRemove appends the encoding of the removal of a node.
+func AppendRemove(dst []byte, node string) []byte {
+	return appendItem(dst, ItemRemove, func(dst []byte) []byte { return appendString(dst, node) })
 }
 
 // AppendBatch appends the encoding of a batch item. The ops' bytes are copied.

@@ -3,6 +3,8 @@ package fsm
 import (
 	"cmp"
 	"slices"
+
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // conn is a client connection that has sent at least one op.
@@ -60,16 +62,16 @@ func (m *Machine) op(n *node, o *Op) {
 	c := m.conns[o.Conn]
 	switch {
 	case o.Code == OpEnd:
-		if c != nil {
+		if c != nil && (c.blocked == nil || !canary.EndWaits) { // canary: the end of a connection waits for its wait
 			m.endConn(c, WhyConnClosed)
 		}
-	case c == nil && o.Code == OpOpen && o.Seq == 1:
+	case c == nil && (o.Code == OpOpen && o.Seq == 1 || canary.SessionReturns): // canary: any op brings an ended session back
 		m.openConn(n, o)
 	case c == nil:
 		m.eff.Events = append(m.eff.Events, Event{Kind: EventUnknown, Conn: o.Conn})
-	case c.blocked != nil || o.Seq > c.seq+1:
+	case c.blocked != nil && !canary.OpWhileWaiting || o.Seq > c.seq+1 && !canary.OpGap: // canary: ops pass a wait, or one another
 		m.eff.Refused = append(m.eff.Refused, Address{o.Conn, o.Seq})
-	case o.Seq == c.seq+1:
+	case o.Seq == c.seq+1 || canary.OpGap && o.Seq > c.seq || canary.BatchTwice && o.Seq != 1: // canary: see above; a copy acts again
 		c.seq, c.last = o.Seq, m.meta.now
 		m.touch(c)
 		if s := c.attached(); s != nil && s.heartbeat {
@@ -83,9 +85,10 @@ func (m *Machine) op(n *node, o *Op) {
 func (m *Machine) openConn(n *node, o *Op) {
 	c := &conn{id: o.Conn, seq: 1, last: m.meta.now, name: string(o.Name), addr: string(o.Value), node: n}
 	m.conns[c.id] = c
-	first := len(n.conns) == 0
 	bagAdd(&n.conns, c, &c.nodePos)
-	if first {
+	// The node's own connection brings the settings given by flags: nothing is at
+	// stake for it, and a deadline by the session-timeout before them would outlast them.
+	if n.deadline.pos == 0 && c.id.Number() != MaxConnNumber {
 		m.vouch(n)
 	}
 	m.anonymous(c, c.id.Session())
@@ -137,7 +140,7 @@ func (m *Machine) unbind(c *conn) {
 	for _, k := range callers {
 		w := k.w
 		m.release(k)
-		if len(w.callers) == 0 {
+		if len(w.callers) == 0 && !canary.WaitsStay { // canary: an ended connection stays in line
 			m.orphan(w)
 		}
 	}

@@ -35,7 +35,20 @@ func DecodeEntry(data []byte, e *Entry) error {
 	return r.err
 }
 
-// DecodeItem decodes one item made by AppendRegister or AppendBatch.
+// EntryItems returns the encoded items of an entry: what AppendEntry takes again.
+func EntryItems(data []byte) ([]byte, error) {
+	r := reader{b: data}
+	if v := r.byte(); r.err == nil && v != entryVersion {
+		return nil, fmt.Errorf("fsm: entry of version %d; this program reads version %d: run the newer program on every node", v, entryVersion)
+	}
+	r.uvarint()
+	for range r.count(3) {
+		r.keepalive()
+	}
+	return r.b, r.err
+}
+
+// DecodeItem decodes one item made by AppendRegister, AppendBatch or AppendRemove.
 func DecodeItem(data []byte) (Item, error) {
 	r := reader{b: data}
 	var it Item
@@ -175,6 +188,11 @@ func (r *reader) item(it *Item) {
 	case ItemRegister:
 		it.Register = Register{Node: body.string(), Replaces: Incarnation(body.uvarint())}
 		copy(it.Register.Nonce[:], body.take(len(it.Register.Nonce)))
+		if body.err == nil && len(body.b) > 0 {
+			it.Register.Disk, it.Register.Announce = body.string(), body.string()
+		}
+	case ItemRemove:
+		it.Remove = body.string()
 	case ItemBatch:
 		body.batch(&it.Batch)
 	case ItemInvalid:

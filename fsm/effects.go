@@ -20,6 +20,12 @@ type Effects struct {
 	Keepalives []KeepaliveResult
 	// Ended are incarnations that ended with this entry.
 	Ended []Incarnation
+	// Sessions ended with this entry, anonymous ones whose connection closed left
+	// out: what a log tells.
+	Sessions []SessionEnd
+	// Diverged are incarnations of nodes whose state hash differs from that of
+	// the majority, or of all nodes where there is none: they must stop.
+	Diverged []Incarnation
 	// Events are what else a node must know of its connections.
 	Events []Event
 	// Writes are the state records that changed, each key once; a nil Value
@@ -63,6 +69,8 @@ type Registered struct {
 	Nonce       Nonce
 	Incarnation Incarnation
 	Newest      Incarnation
+	// Disk is set when it was refused because the node is known with this disk.
+	Disk string
 }
 
 // KeepaliveResult answers a keepalive. Ended: the incarnation is over, the node
@@ -100,6 +108,13 @@ type Event struct {
 	Session   SessionID
 	Heartbeat bool
 	Why       Why
+}
+
+// SessionEnd tells of a session that has ended. Name is empty for an anonymous one.
+type SessionEnd struct {
+	ID   SessionID
+	Name string
+	Why  Why
 }
 
 // Record is one state record. Value nil in Effects.Writes means deleted.

@@ -15,6 +15,8 @@ func encodeEntry(time int64, keepalives []fsm.Keepalive, items []fsm.Item) []byt
 		switch it := &items[i]; it.Kind {
 		case fsm.ItemRegister:
 			parts = append(parts, fsm.AppendRegister(nil, &it.Register))
+		case fsm.ItemRemove:
+			parts = append(parts, fsm.AppendRemove(nil, it.Remove))
 		case fsm.ItemBatch:
 			ops := make([]*fsm.Op, len(it.Batch.Ops))
 			for j := range ops {

@@ -23,13 +23,15 @@ const (
 	ItemInvalid ItemKind = iota
 	ItemRegister
 	ItemBatch
+	ItemRemove
 )
 
-// Item is one registration or one node's batch.
+// Item is one registration, one node's batch, or the removal of a node.
 type Item struct {
 	Kind     ItemKind
 	Register Register
 	Batch    Batch
+	Remove   string // the node that is no longer a member
 }
 
 // Keepalive vouches for all connections of one incarnation.
@@ -58,6 +60,12 @@ type Register struct {
 	Replaces Incarnation
 	// Nonce makes a repeated registration change nothing.
 	Nonce Nonce
+	// Disk is the id of the node's disk (empty: not said). The first one counts
+	// until the node is removed: a node on another disk has lost its votes.
+	Disk string
+	// Announce is what the node wants clients and operators to know of it, such
+	// as its client address; the machine only keeps it.
+	Announce string
 }
 
 // Batch is what one node asks in one go. The machine applies number n only

@@ -24,6 +24,9 @@ func FuzzDecodeEntry(f *testing.F) {
 			return
 		}
 		again := encodeEntry(a.Time, a.Keepalives, a.Items)
+		if items, err := fsm.EntryItems(again); err != nil || !bytes.Equal(fsm.AppendEntry(nil, a.Time, a.Keepalives, items), again) {
+			t.Fatalf("the items of %x are %x, %v", again, items, err)
+		}
 		if err := fsm.DecodeEntry(again, &b); err != nil {
 			t.Fatalf("%x decodes, its encoding %x does not: %v", data, again, err)
 		}
@@ -48,7 +51,8 @@ func sameEntry(a, b *fsm.Entry) bool {
 
 func sampleItems() []fsm.Item {
 	return []fsm.Item{
-		{Kind: fsm.ItemRegister, Register: fsm.Register{Node: "n1", Replaces: 7, Nonce: fsm.Nonce{1, 2, 3}}},
+		{Kind: fsm.ItemRegister, Register: fsm.Register{Node: "n1", Replaces: 7, Nonce: fsm.Nonce{1, 2, 3}, Disk: "d1", Announce: "10.0.0.1:7379"}},
+		{Kind: fsm.ItemRemove, Remove: "n2"},
 		{Kind: fsm.ItemBatch, Batch: fsm.Batch{Incarnation: 3, Number: 9, Ops: []fsm.Op{
 			{Conn: fsm.Incarnation(3).Conn(1), Seq: 1, Code: fsm.OpOpen, Name: []byte("n"), Value: []byte("10.0.0.1:1")},
 			{
@@ -254,6 +258,12 @@ func FuzzLoad(f *testing.F) {
 		m.Apply(&e)
 		if err := m.CheckInvariants(); err != nil {
 			t.Fatalf("loaded, and after 100 s: %v", err)
+		}
+		if _, err := m.Recover(); err == nil {
+			err = m.CheckInvariants()
+			if c := m.Stats().Connections; err != nil || c > 0 {
+				t.Fatalf("recovered, with %d connections: %v", c, err)
+			}
 		}
 	})
 }

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/redlockd/redlockd/internal/canary"
+
 // grant makes l held. Its kind, session, label and note are set; c is the
 // connection that asked, nil if that is gone.
 func (m *Machine) grant(l *lock, c *conn, lease int64) {
@@ -79,20 +81,23 @@ func (m *Machine) free(l *lock) {
 	m.vacate(l)
 	for l.head != nil {
 		w := l.head
-		if !w.session.live { // endAll removes these first; a grant checks all the same
+		if !w.session.live && !canary.GrantToEnded { // endAll removes these first; a grant checks all the same
 			m.endWait(w, answer{code: CodeNoSession, why: w.session.why, forget: true})
 			continue
 		}
 		m.handOver(l, w)
 		return
 	}
-	m.drop(l)
+	if !canary.FreeKept { // canary: a free lock stays in the state
+		m.drop(l)
+	}
 }
 
 // vacate takes the holder off the lock.
 func (m *Machine) vacate(l *lock) {
 	m.claimed(l)
 	m.leaseTimers.stop(&l.timer)
+	m.holdOrder.remove(l.fence)
 	l.fence = 0
 	m.heldCount--
 	if s := l.session; s != nil {
@@ -103,7 +108,6 @@ func (m *Machine) vacate(l *lock) {
 	}
 	l.memo = 0
 	l.session = nil
-	m.holdOrder.remove(func(n uint64, o *lock) bool { return o.fence == n })
 }
 
 // handOver grants the lock to the wait at the head of its queue.
@@ -126,6 +130,9 @@ func (m *Machine) handOver(l *lock, w *wait) {
 			l.claimer = c
 			c.unclaimed++
 		}
+	}
+	if canary.LostWaiter { // the grant is told to nobody
+		w.callers = nil
 	}
 	m.endWait(w, answer{fence: l.fence, fresh: true})
 	// Another owner of the same connection may wait here, and block the UNLOCK

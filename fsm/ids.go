@@ -19,7 +19,8 @@ type SessionID uint64
 const idBits = 32
 
 // MaxConnNumber is the last n a node may give to a connection of one
-// incarnation; after it the node registers anew.
+// incarnation; after it the node registers anew. The last one is the node's own,
+// not a client's: it gives the node no session-timeout.
 const MaxConnNumber = 1<<31 - 1
 
 // Conn returns the id of the incarnation's n-th connection.

@@ -46,17 +46,16 @@ func (m *Machine) checkLocks() error {
 			return fmt.Errorf("lock %q counts %d waiters and has %d", key, l.queued, n)
 		}
 	}
-	n := 0
-	for i, x := range m.holdOrder.a {
-		if i > 0 && m.holdOrder.a[i-1].n >= x.n {
-			return fmt.Errorf("the scan order is broken at fence %d", x.n)
+	n, last := 0, uint64(0)
+	for fence, l := range m.holdOrder.after(0) {
+		if fence <= last || l.fence != fence {
+			return fmt.Errorf("the scan order is broken at fence %d", fence)
 		}
-		if x.o.fence == x.n {
-			n++
-		}
+		last = fence
+		n++
 	}
-	if n != len(m.locks) {
-		return fmt.Errorf("the scan order has %d holds of %d", n, len(m.locks))
+	if n != len(m.locks) || n != m.holdOrder.n {
+		return fmt.Errorf("the scan order has %d holds of %d and counts %d", n, len(m.locks), m.holdOrder.n)
 	}
 	return nil
 }

@@ -70,6 +70,13 @@ func (d *loader) nodeRecord(k, v *reader) object {
 	copy(n.nonce[:], v.take(len(n.nonce)))
 	n.alive, n.extended, n.diskFull = v.bool(), v.bool(), v.bool()
 	n.at = v.varint()
+	if v.err == nil && len(v.b) > 0 {
+		n.disk, n.announce = v.string(), v.string()
+		n.mark, n.hash = v.uvarint(), v.uvarint()
+		if n.disk == "" && n.announce == "" && n.mark == 0 {
+			v.fail("a node without what its record is long for")
+		}
+	}
 	n.deadline.it, n.deadline.ord = n, uint64(n.inc)
 	if d.m.nodes[n.name] != nil {
 		v.fail("a node that is there twice")
@@ -99,6 +106,9 @@ func (d *loader) connRecord(k, v *reader) object {
 	return c
 }
 
+// longestTTL is more than any client can ask for, in ms; what is added to it never overflows.
+const longestTTL = 1 << 53
+
 func (d *loader) sessionRecord(k, v *reader) object {
 	s := &session{id: SessionID(v.uvarint()), why: Why(v.byte()), live: v.bool(), heartbeat: v.bool()}
 	s.ttl, s.last = v.varint(), v.varint()
@@ -107,6 +117,9 @@ func (d *loader) sessionRecord(k, v *reader) object {
 	case 'n':
 		if s.name = string(k.rest()); s.name == "" || d.m.named[s.name] != nil {
 			v.fail("a session name that is empty or there twice")
+		}
+		if s.live && (s.ttl < 1 || s.ttl > longestTTL) {
+			v.fail("a named session without a TTL that can be")
 		}
 		d.m.named[s.name] = s
 	case 'a':

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/redlockd/redlockd/internal/canary"
+
 // Machine is the lock machine. It is not safe for concurrent use.
 type Machine struct {
 	meta     meta
@@ -102,6 +104,11 @@ func (m *Machine) Apply(e *Entry) *Effects {
 		m.touch(&m.settings)
 	}
 	m.meta.index, m.meta.term = e.Index, e.Term
+	if canary.KeepaliveOldTime { // keepalives count from the time before this entry
+		for i := range e.Keepalives {
+			m.keepalive(&e.Keepalives[i])
+		}
+	}
 	m.meta.now = max(m.meta.now, e.Time)
 	m.eff.Time = m.meta.now
 	for i := range e.Keepalives {
@@ -114,6 +121,8 @@ func (m *Machine) Apply(e *Entry) *Effects {
 			m.register(&it.Register)
 		case ItemBatch:
 			m.batch(&it.Batch)
+		case ItemRemove:
+			m.removeNode(it.Remove)
 		case ItemInvalid:
 		}
 	}
@@ -148,9 +157,10 @@ func (m *Machine) reset(index uint64) {
 	e := &m.eff
 	clear(e.Replies)
 	clear(e.Writes)
+	clear(e.Sessions)
 	*e = Effects{
 		Index: index, Replies: e.Replies[:0], Refused: e.Refused[:0], Batches: e.Batches[:0], Registered: e.Registered[:0],
-		Keepalives: e.Keepalives[:0], Ended: e.Ended[:0], Events: e.Events[:0], Writes: e.Writes[:0],
+		Keepalives: e.Keepalives[:0], Ended: e.Ended[:0], Sessions: e.Sessions[:0], Diverged: e.Diverged[:0], Events: e.Events[:0], Writes: e.Writes[:0],
 	}
 	m.arena = m.arena[:0]
 	if cap(m.arena) > 1<<22 {
@@ -240,51 +250,11 @@ func (m *Machine) Stats() Stats {
 
 // nextFence draws the fence of a new grant.
 func (m *Machine) nextFence() uint64 {
+	if canary.FenceFromIndex { // one entry can grant a key twice
+		return m.meta.index
+	}
 	m.meta.fence = max(m.meta.fence, m.settings.FenceFloor) + 1
 	return m.meta.fence
-}
-
-// order lists objects by a number that only rises: what LOCKSCAN walks. Entries
-// whose object has moved on are skipped, and swept when they are many.
-type order[T any] struct {
-	a    []ordered[T]
-	dead int
-}
-
-type ordered[T any] struct {
-	n uint64
-	o T
-}
-
-func (q *order[T]) add(n uint64, o T) { q.a = append(q.a, ordered[T]{n, o}) }
-
-// remove notes that one entry went stale; alive tells the stale ones apart.
-func (q *order[T]) remove(alive func(n uint64, o T) bool) {
-	q.dead++
-	if q.dead < 64 || q.dead*2 < len(q.a) {
-		return
-	}
-	keep := q.a[:0]
-	for _, x := range q.a {
-		if alive(x.n, x.o) {
-			keep = append(keep, x)
-		}
-	}
-	clear(q.a[len(keep):])
-	q.a, q.dead = keep, 0
-}
-
-// after returns the entries whose number is above n.
-func (q *order[T]) after(n uint64) []ordered[T] {
-	lo, hi := 0, len(q.a)
-	for lo < hi {
-		if mid := (lo + hi) / 2; q.a[mid].n <= n {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return q.a[lo:]
 }
 
 // bag is a set of pointers inside their owner: adding and removing take one step,

@@ -1,6 +1,10 @@
 package fsm
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/redlockd/redlockd/internal/canary"
+)
 
 // rememberedIDs is how many request IDs of one owner and key are kept.
 const rememberedIDs = 16
@@ -116,7 +120,11 @@ func (m *Machine) memoFor(own owner, op *Op) *memo {
 
 // keepMemo lets the memo live for two session-timeouts from now.
 func (m *Machine) keepMemo(o *memo) {
-	m.memoTimers.set(&o.expire, m.meta.now+2*m.settings.SessionTimeout)
+	keep := 2 * m.settings.SessionTimeout
+	if canary.IDForgotten { // with the hold
+		keep = 1
+	}
+	m.memoTimers.set(&o.expire, m.meta.now+keep)
 	m.touch(o)
 }
 
@@ -211,10 +219,13 @@ func (m *Machine) settle(o *memo, id string, a answer) {
 func (m *Machine) repeated(c *conn, o *Op, own owner) bool {
 	memo := m.memos[own.memoKey(o.Key, o.ID)]
 	i := memo.seek(string(o.ID))
-	if i < 0 {
+	if i < 0 || canary.IDIgnored { // canary: a retry acts anew
 		return false
 	}
 	y := &memo.list[i]
+	if canary.IDRegrants && y.wait == 0 && y.fence != 0 && m.held(o.Key) == nil { // a retry takes the lock that it lost
+		return false
+	}
 	switch {
 	case y.cmd != o.Code:
 		m.refuse(c, o.Seq, CodeErr, Detail{Why: WhyIDReused, Text: string(o.ID)})

@@ -151,7 +151,7 @@ func (m *model) register(r *fsm.Register) {
 		return
 	}
 	m.incs++
-	m.nodes = append(m.nodes, &mNode{name: r.Node, inc: fsm.Incarnation(m.incs), nonce: r.Nonce, alive: true, at: m.now + m.timeout})
+	m.nodes = append(m.nodes, &mNode{name: r.Node, inc: fsm.Incarnation(m.incs), nonce: r.Nonce, alive: true, at: m.now})
 }
 
 // endNode ends the connections of an incarnation and returns their anonymous

@@ -3,6 +3,8 @@ package fsm
 import (
 	"cmp"
 	"slices"
+
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // node is one node's newest incarnation.
@@ -17,8 +19,12 @@ type node struct {
 	batch    uint64 // the last batch applied
 	drawn    uint64 // sessions drawn in this incarnation
 	diskFull bool
-	deadline timer[*node] // runs while it has connections here
-	at       int64        // the deadline, also while the timer is stopped
+	disk     string // empty: not known
+	announce string
+	// mark and hash are what it last reported of its state; 0: nothing yet.
+	mark, hash uint64
+	deadline   timer[*node] // runs while it has connections here
+	at         int64        // the deadline, also while the timer is stopped
 
 	conns []*conn
 }
@@ -29,7 +35,12 @@ func (n *node) appendValue(dst []byte) []byte {
 	dst = appendUints(dst, uint64(n.inc), n.ka, n.batch, n.drawn)
 	dst = append(dst, n.nonce[:]...)
 	dst = appendBool(appendBool(appendBool(dst, n.alive), n.extended), n.diskFull)
-	return appendInts(dst, n.at)
+	dst = appendInts(dst, n.at)
+	if n.disk == "" && n.announce == "" && n.mark == 0 {
+		return dst // as nodes were recorded before there were several
+	}
+	dst = appendString(appendString(dst, n.disk), n.announce)
+	return appendUints(dst, n.mark, n.hash)
 }
 
 func (n *node) forget(*Machine) {}
@@ -37,7 +48,7 @@ func (n *node) forget(*Machine) {}
 // register gives a node a new incarnation and ends the one before.
 func (m *Machine) register(r *Register) {
 	n := m.nodes[r.Node]
-	if n != nil && n.nonce == r.Nonce {
+	if n != nil && n.nonce == r.Nonce && !canary.NonceForgotten { // canary: an attempt that comes again is another one
 		m.eff.Registered = append(m.eff.Registered, Registered{Node: r.Node, Nonce: r.Nonce, Incarnation: n.inc, Newest: n.inc})
 		return
 	}
@@ -45,7 +56,11 @@ func (m *Machine) register(r *Register) {
 	if n != nil {
 		newest = n.inc
 	}
-	if newest != r.Replaces {
+	if n != nil && n.disk != "" && r.Disk != "" && n.disk != r.Disk {
+		m.eff.Registered = append(m.eff.Registered, Registered{Node: r.Node, Nonce: r.Nonce, Newest: newest, Disk: n.disk})
+		return
+	}
+	if newest != r.Replaces && !canary.RegisterAny { // canary: a late registration ends a newer incarnation
 		m.eff.Registered = append(m.eff.Registered, Registered{Node: r.Node, Nonce: r.Nonce, Newest: newest})
 		return
 	}
@@ -58,8 +73,12 @@ func (m *Machine) register(r *Register) {
 	}
 	m.meta.incs++
 	n.inc, n.nonce, n.alive, n.extended = Incarnation(m.meta.incs), r.Nonce, true, false
-	n.ka, n.batch, n.drawn, n.diskFull = 0, 0, 0, false
-	n.at = m.meta.now + m.settings.SessionTimeout
+	n.ka, n.batch, n.drawn, n.diskFull, n.mark, n.hash = 0, 0, 0, false, 0, 0
+	n.announce = r.Announce
+	if r.Disk != "" {
+		n.disk = r.Disk
+	}
+	n.at = m.meta.now // the first connection gives it a session-timeout
 	n.deadline.ord = uint64(n.inc)
 	m.live[n.inc] = n
 	m.touch(n)
@@ -70,11 +89,12 @@ func (m *Machine) register(r *Register) {
 func (m *Machine) keepalive(k *Keepalive) {
 	n := m.live[k.Incarnation]
 	m.eff.Keepalives = append(m.eff.Keepalives, KeepaliveResult{Incarnation: k.Incarnation, Number: k.Number, Ended: n == nil})
-	if n == nil || k.Number <= n.ka {
+	if n == nil || k.Number <= n.ka && !canary.KeepaliveTwice { // canary: a copy of an old keepalive vouches again
 		return
 	}
 	n.ka, n.extended, n.diskFull = k.Number, false, k.DiskFull
 	m.vouch(n)
+	m.compare(n, k)
 	for _, id := range k.Contacts {
 		if s := m.sessions[id]; s != nil {
 			m.contact(s)
@@ -96,7 +116,7 @@ func (m *Machine) vouch(n *node) {
 func (m *Machine) extend(time int64) {
 	gap := max(0, time-m.meta.now)
 	for _, n := range m.liveNodes() {
-		if !n.extended {
+		if !n.extended && !canary.TermNoTime { // canary: a change of leader ends incarnations
 			n.extended = true
 			n.at = max(n.at, m.meta.now+gap+m.settings.SessionTimeout)
 			if n.deadline.pos != 0 {
@@ -105,7 +125,7 @@ func (m *Machine) extend(time int64) {
 			m.touch(n)
 		}
 	}
-	if gap == 0 {
+	if gap == 0 || canary.TermNoTTL { // canary: sessions end by the time without a leader
 		return
 	}
 	m.sessionTimers.shift(gap)
@@ -128,7 +148,9 @@ func (m *Machine) liveNodes() []*node {
 // anonymous sessions that end with them, still to be ended.
 func (m *Machine) endIncarnation(n *node) []*session {
 	n.alive = false
-	delete(m.live, n.inc)
+	if !canary.IncarnationRevived { // canary: an ended incarnation goes on
+		delete(m.live, n.inc)
+	}
 	m.nodeTimers.stop(&n.deadline)
 	m.eff.Ended = append(m.eff.Ended, n.inc)
 	m.touch(n)
@@ -168,6 +190,12 @@ func (m *Machine) sessionsDue() {
 	for _, s := range expired {
 		s.why = WhySessionExpired
 	}
+	if canary.EndsOneByOne { // what one leaves is granted to the next, which ends in the same entry
+		for _, s := range append(lost, expired...) {
+			m.endAll([]*session{s})
+		}
+		return
+	}
 	m.endAll(append(lost, expired...))
 }
 
@@ -188,9 +216,11 @@ func (m *Machine) batch(b *Batch) {
 	switch {
 	case n == nil:
 		r.Status = BatchEnded
+	case canary.BatchTwice && b.Number == n.batch: // a copy is applied like the first
+		r.Status = BatchApplied
 	case b.Number <= n.batch:
 		r.Status = BatchRepeated
-	case b.Number != n.batch+1:
+	case b.Number != n.batch+1 && !canary.BatchGap: // canary: a number may be skipped, and what it carried is lost
 		r.Status = BatchEarly
 	default:
 		r.Status = BatchApplied
@@ -204,4 +234,130 @@ func (m *Machine) batch(b *Batch) {
 	for i := range b.Ops {
 		m.op(n, &b.Ops[i])
 	}
+}
+
+// compare takes in what a node reports of its state. A node that differs from
+// more than half of the live ones has diverged; where all have reported and no
+// value has a majority, all have.
+func (m *Machine) compare(n *node, k *Keepalive) {
+	if k.HashIndex <= n.mark {
+		return
+	}
+	n.mark, n.hash = k.HashIndex, k.Hash
+	nodes := m.liveNodes()
+	known, most := 0, 0
+	var majority uint64
+	for _, a := range nodes {
+		if a.mark != n.mark {
+			continue
+		}
+		known++
+		same := 0
+		for _, b := range nodes {
+			if b.mark == n.mark && b.hash == a.hash {
+				same++
+			}
+		}
+		if same > most {
+			most, majority = same, a.hash
+		}
+	}
+	none := most*2 <= len(nodes)
+	if most == known || none && known < len(nodes) {
+		return
+	}
+	for _, a := range nodes {
+		if a.mark == n.mark && (none || a.hash != majority) {
+			m.eff.Diverged = append(m.eff.Diverged, a.inc)
+		}
+	}
+}
+
+// removeNode takes a node out that is no longer a member. Its number stays, so
+// that nothing of its old life is taken for a new one.
+func (m *Machine) removeNode(name string) {
+	n := m.nodes[name]
+	if n == nil {
+		return
+	}
+	if n.alive {
+		m.endSessions(m.endIncarnation(n), WhyNodeLost)
+	}
+	n.disk, n.announce, n.mark, n.hash = "", "", 0, 0
+	m.touch(n)
+}
+
+// NodeInfo describes a node that has registered and was not removed.
+type NodeInfo struct {
+	Name           string
+	Incarnation    Incarnation // its newest
+	Alive          bool        // the incarnation has not ended
+	Nonce          Nonce
+	Disk, Announce string
+	Connections    int
+	// Batch and Keepalive are the last ones applied of its incarnation.
+	Batch, Keepalive uint64
+}
+
+// Node returns what is known of a node; false: it never registered.
+func (m *Machine) Node(name string) (NodeInfo, bool) {
+	n := m.nodes[name]
+	if n == nil {
+		return NodeInfo{}, false
+	}
+	return n.info(), true
+}
+
+func (n *node) info() NodeInfo {
+	return NodeInfo{
+		Name: n.name, Incarnation: n.inc, Alive: n.alive, Nonce: n.nonce, Disk: n.disk, Announce: n.announce,
+		Connections: len(n.conns), Batch: n.batch, Keepalive: n.ka,
+	}
+}
+
+// Standing is where one connection stands in a state that its node has taken
+// over from another one.
+type Standing struct {
+	ConnInfo
+	// Expected: an entry applied by this node, or skipped with the snapshot, has
+	// brought the connection into the state. There: it is in it.
+	Expected, There bool
+	// Sent is its highest op in the batches that were skipped.
+	Sent uint64
+}
+
+// Nodes returns all nodes that have registered, by name.
+func (m *Machine) Nodes() []NodeInfo {
+	all := make([]NodeInfo, 0, len(m.nodes))
+	for _, n := range m.nodes {
+		all = append(all, n.info())
+	}
+	slices.SortFunc(all, func(a, b NodeInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// ConnInfo is where a connection stands in the state.
+type ConnInfo struct {
+	// Seq is the last op applied; Waits the one that is applied and not answered
+	// yet, 0: none.
+	Seq, Waits uint64
+	// Session is the named session that it is attached to, 0: none.
+	Session   SessionID
+	Heartbeat bool
+}
+
+// Conn returns where a connection stands; false: it is not in the state.
+func (m *Machine) Conn(id ConnID) (ConnInfo, bool) {
+	c := m.conns[id]
+	if c == nil {
+		return ConnInfo{}, false
+	}
+	i := ConnInfo{Seq: c.seq}
+	if c.blocked != nil {
+		i.Waits = c.blocked.seq
+	}
+	if s := c.attached(); s != nil && s.name != "" {
+		i.Session, i.Heartbeat = s.id, s.heartbeat
+	}
+	return i, true
 }

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/redlockd/redlockd/internal/canary"
+
 // notice tells an owner that a hold of it ended without its UNLOCK.
 type notice struct {
 	rec
@@ -40,6 +42,9 @@ func (w Why) endsSession() bool {
 
 // addNotice notes that the hold of l is lost. Beyond the limit the oldest notice goes.
 func (m *Machine) addNotice(l *lock, why Why, text string) {
+	if canary.NoticeLost { // nobody is told
+		return
+	}
 	m.meta.notices++
 	n := &notice{n: m.meta.notices, s: l.session, claim: claimKey{l.kind, l.label, l.key}, fence: l.fence, why: why, text: text}
 	n.expire.it, n.expire.ord = n, n.n
@@ -104,7 +109,9 @@ func (m *Machine) endNotice(own owner, key []byte) *notice {
 // takeNotice drops the notice and returns it as an answer.
 func (m *Machine) takeNotice(n *notice) answer {
 	a := n.answer()
-	m.dropNotice(n)
+	if !canary.NoticeStays { // canary: it is told again and again
+		m.dropNotice(n)
+	}
 	return a
 }
 

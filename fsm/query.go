@@ -115,14 +115,10 @@ func (m *Machine) scan(c *conn, o *Op) {
 	glob := string(o.Name)
 	if o.Flags&FlagDestroyed != 0 {
 		if o.Flags&FlagWaited == 0 && len(o.Value) == 0 {
-			page.Cursor = walk(&m.tombOrder, o.Fence, count, func(n uint64, t *tomb) bool {
-				if t.n != n {
-					return false
-				}
+			page.Cursor = walk(&m.tombOrder, o.Fence, count, func(t *tomb) {
 				if glob == "" || match(glob, t.key) {
 					page.Keys = append(page.Keys, t.key)
 				}
-				return true
 			})
 		}
 		return
@@ -133,27 +129,23 @@ func (m *Machine) scan(c *conn, o *Op) {
 			return
 		}
 	}
-	page.Cursor = walk(&m.holdOrder, o.Fence, count, func(n uint64, l *lock) bool {
-		if l.fence != n {
-			return false
-		}
+	page.Cursor = walk(&m.holdOrder, o.Fence, count, func(l *lock) {
 		if (of == nil || l.session == of) && (o.Flags&FlagWaited == 0 || l.queued > 0) && (glob == "" || match(glob, l.key)) {
 			page.Keys = append(page.Keys, l.key)
 		}
-		return true
 	})
 }
 
-// walk shows up to count live entries behind the cursor to see, and returns the
-// next cursor, 0 at the end.
-func walk[T any](q *order[T], cursor uint64, count int64, see func(n uint64, o T) bool) uint64 {
-	rest := q.after(cursor)
-	for i, x := range rest {
-		if see(x.n, x.o) {
-			if count--; count == 0 && i < len(rest)-1 {
-				return x.n
-			}
+// walk shows up to count entries behind the cursor to see, and returns the next
+// cursor, 0 at the end.
+func walk[T any](q *order[T], cursor uint64, count int64, see func(o T)) uint64 {
+	for n, o := range q.after(cursor) {
+		if count == 0 {
+			return cursor
 		}
+		see(o)
+		cursor = n
+		count--
 	}
 	return 0
 }

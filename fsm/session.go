@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // session keeps holds alive. An anonymous one lives and goes with its
@@ -168,6 +170,9 @@ func (m *Machine) endAll(all []*session) {
 	}
 	slices.SortFunc(waits, func(a, b *wait) int { return cmp.Compare(a.num, b.num) })
 	for _, w := range waits {
+		if canary.GrantToEnded { // they stay in line
+			break
+		}
 		m.endWait(w, answer{code: CodeNoSession, why: w.session.why, forget: true})
 	}
 	slices.SortFunc(holds, func(a, b *lock) int { return cmp.Compare(a.fence, b.fence) })
@@ -181,6 +186,9 @@ func (m *Machine) endAll(all []*session) {
 
 // ended clears up after a session whose waits and holds are gone.
 func (m *Machine) ended(s *session) {
+	if s.name != "" || s.why != WhyConnClosed {
+		m.eff.Sessions = append(m.eff.Sessions, SessionEnd{ID: s.id, Name: s.name, Why: s.why})
+	}
 	conns := slices.Clone(s.conns)
 	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Compare(a.id, b.id) })
 	s.conns = nil

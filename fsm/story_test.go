@@ -25,6 +25,7 @@ import (
 //	term [+500]                       an empty entry of a new term
 //	keepalive n1 [number=3] [contact=pool] [full]
 //	resend n1 | resend c1 | early n1  the last batch (of the connection's incarnation) again | the next but one, empty
+//	recover                           the state becomes the start of a new cluster (Machine.Recover)
 //	replay                            the newest entry's index again
 //	stats holds waiters ... | deadline | setting name
 //

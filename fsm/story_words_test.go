@@ -12,7 +12,7 @@ import (
 var storyWords = map[string]func(*story, []string, map[string]string) error{
 	"node": (*story).doNode, "open": (*story).doOpen, "close": (*story).doClose, "tick": (*story).doTick, "term": (*story).doTerm,
 	"at": (*story).doAt, "silence": (*story).doSilence, "keepalive": (*story).doKeepalive, "resend": (*story).doResend, "early": (*story).doEarly, "replay": (*story).doReplay,
-	"stats": (*story).doStats, "deadline": (*story).doDeadline, "setting": (*story).doSetting,
+	"recover": (*story).doRecover, "stats": (*story).doStats, "deadline": (*story).doDeadline, "setting": (*story).doSetting,
 }
 
 func (s *story) nodeOf(name string) (*node, error) {

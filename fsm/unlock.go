@@ -169,9 +169,9 @@ func (m *Machine) undestroy(c *conn, o *Op) {
 		m.reply(c, o.Seq, 0)
 		return
 	}
+	m.tombOrder.remove(t.n)
 	t.n = 0
 	m.deadCount--
 	m.drop(t)
-	m.tombOrder.remove(func(n uint64, t *tomb) bool { return t.n == n })
 	m.reply(c, o.Seq, 1)
 }

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/redlockd/redlockd/internal/canary"
+
 // wait is one place in the queue of a lock.
 type wait struct {
 	rec
@@ -87,6 +89,9 @@ func (m *Machine) enqueue(c *conn, o *Op, own owner, l *lock) {
 	}
 	if o.Code == OpTryLock {
 		w.until = m.meta.now + o.Timeout
+	}
+	if canary.WaitTimesOut && w.until == 0 { // request-timeout reaches a LOCK that waits
+		w.until = m.meta.now + 5000
 	}
 	m.waits[w.num] = w
 	m.line(w)
