@@ -25,6 +25,7 @@ const (
 // The first line of the marker: format 1, and whether the database was made.
 const (
 	markerCreating = "redlockd data, format 1, being created\n"
+	markerSeeding  = "redlockd data, format 1, being restored from a backup\n"
 	markerReady    = "redlockd data, format 1\n"
 	markerPrefix   = "redlockd data, format "
 	markerNote     = "This file tells redlockd that the directory is its own. Do not remove or change it.\n"
@@ -36,12 +37,15 @@ type dataDir struct {
 	path, db string
 	lock     io.Closer
 	fresh    bool // there has never been a database
+	// making is what the marker says while the database is being made.
+	making string
 }
 
 // openDir makes or checks and then locks the data directory. Nothing is
-// written into a directory that is not ours.
-func openDir(o Options) (*dataDir, error) {
-	d := &dataDir{fs: o.FS, path: o.Dir}
+// written into a directory that is not ours. making is markerCreating for a
+// start, or markerSeeding: then the directory must not be in use yet.
+func openDir(o Options, making string) (*dataDir, error) {
+	d := &dataDir{fs: o.FS, path: o.Dir, making: making}
 	if d.fs == nil {
 		d.fs = vfs.Default
 		// The lock is known by its name within a process: make it one name.
@@ -63,8 +67,12 @@ func openDir(o Options) (*dataDir, error) {
 		return nil, err
 	}
 	marker, err := d.state()
-	if err == nil && marker != markerReady {
+	switch {
+	case err != nil:
+	case marker != markerReady:
 		err = d.startOver(marker)
+	case making == markerSeeding:
+		err = fmt.Errorf("store: %s: %w: give an empty directory, or remove this one if nobody needs it", d.path, ErrNotEmpty)
 	}
 	if err != nil {
 		_ = d.lock.Close()
@@ -111,8 +119,8 @@ func (d *dataDir) acquire() error {
 	}
 }
 
-// state reads the marker: markerReady, markerCreating, or "" for a directory
-// without any file of ours or of others.
+// state reads the marker: one of those above, or "" for a directory without any
+// file of ours or of others. A half restored backup is for SeedDir alone.
 func (d *dataDir) state() (string, error) {
 	names, err := d.fs.List(d.path)
 	if err != nil {
@@ -154,7 +162,9 @@ func (d *dataDir) readMarker() (string, error) {
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	switch line += "\n"; {
-	case line == markerReady || line == markerCreating:
+	case line == markerSeeding && d.making != markerSeeding:
+		return "", fmt.Errorf("store: %s: %w: restore it again, into this directory or another", d.path, ErrUnfinished)
+	case line == markerReady || line == markerCreating || line == markerSeeding:
 		return line, nil
 	case strings.HasPrefix(line, markerPrefix) && len(line) < 64:
 		return "", fmt.Errorf("store: %s says %q: %w: start that version", name, strings.TrimSpace(line), ErrNewer)
@@ -162,24 +172,27 @@ func (d *dataDir) readMarker() (string, error) {
 	return "", damagedf("file %s does not say what it should (it starts with %.40q)", name, line)
 }
 
-// startOver prepares the first start. A first start that was cut short before
-// the marker was ready has acknowledged nothing: what it left is removed.
+// startOver prepares the first start. One that was cut short before the marker
+// was ready has acknowledged nothing: what it left is removed.
 func (d *dataDir) startOver(marker string) error {
 	d.fresh = true
-	if marker == markerCreating {
+	if marker != "" {
 		for _, name := range []string{dbDir, witnessFile, receivedFile} {
 			if err := d.fs.RemoveAll(d.file(name)); err != nil {
 				return fmt.Errorf("store: removing what an unfinished first start has left: %w", err)
 			}
 		}
-		return d.sync(d.path)
+		if err := d.sync(d.path); err != nil || marker == d.making {
+			return err
+		}
 	}
-	return d.writeMarker(markerCreating)
+	return d.writeMarker(d.making)
 }
 
-// ready ends the first start: from now on a missing database is damage.
+// ready ends the first start: from now on a missing database is damage. A seed
+// is not ready yet.
 func (d *dataDir) ready() error {
-	if !d.fresh {
+	if !d.fresh || d.making == markerSeeding {
 		return nil
 	}
 	return d.writeMarker(markerReady)

@@ -17,6 +17,10 @@ var (
 	// ErrDamaged: what is on disk is not what was written. The message names
 	// the file where that is known; nothing was changed.
 	ErrDamaged = errors.New("the data directory is damaged")
+	// ErrNotEmpty: a backup is to be restored into a directory in use; nothing was changed.
+	ErrNotEmpty = errors.New("the data directory holds a node's data already")
+	// ErrUnfinished: the restore of a backup into the directory was cut short.
+	ErrUnfinished = errors.New("a backup was being restored here and that was not finished")
 	// ErrOldSnapshot: a snapshot that was received is older than the state.
 	ErrOldSnapshot = errors.New("the snapshot is older than the state")
 	// ErrRestartRaft: a received snapshot was restored, and the log, which

@@ -53,7 +53,7 @@ func TestLogContract(t *testing.T) {
 		{"cut an empty log", steps{cut(1, 20)}, "empty"},
 		{"cut backwards", steps{store(1, 9, 1), cut(7, 6)}, "1-9: 1x9"},
 		{"behind a restored snapshot", steps{store(1, 4, 1), func(t *testing.T, s *Store) {
-			must(t, s.Restore(bytes.NewReader(backupOf(t, 5, 1, "a=1")), 90, 3))
+			must(t, s.Restore(bytes.NewReader(streamOf(t, 5, 1, "a=1")), 90, 3))
 		}, store(91, 92, 3)}, "91-92: 3x2"},
 		{"after a gap the old entries go", steps{store(1, 4, 1), applied(8), store(9, 9, 3)}, "9-9: 3x1"},
 	} {

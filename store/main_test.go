@@ -158,16 +158,25 @@ func put(pairs ...string) []Write {
 
 var testConf = raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: "a", Address: "a:1"}}}
 
-// backupOf returns a backup of a store with the given records.
-func backupOf(t testing.TB, index, term uint64, records ...string) []byte {
+// stream writes the state's stream to w, and returns the index that it is of.
+func stream(t testing.TB, s *Store, w io.Writer) uint64 {
+	t.Helper()
+	r, err := s.newStateReader(false)
+	must(t, err)
+	_, err = io.Copy(w, r)
+	must(t, err)
+	must(t, r.Close())
+	return r.meta.applied.index
+}
+
+// streamOf returns the stream of a store with the given records.
+func streamOf(t testing.TB, index, term uint64, records ...string) []byte {
 	t.Helper()
 	s := openStore(t, vfs.NewMem())
 	must(t, s.Apply(index, term, put(records...)))
 	var b bytes.Buffer
-	got, err := s.WriteBackup(&b)
-	must(t, err)
-	if got != index {
-		t.Fatalf("backup of index %d, want %d", got, index)
+	if got := stream(t, s, &b); got != index {
+		t.Fatalf("a stream of index %d, want %d", got, index)
 	}
 	return b.Bytes()
 }

@@ -112,6 +112,7 @@ type script struct {
 	index   uint64
 	records map[string]string
 	at      uint64 // term of the applied index
+	killed  func() // called before the end of the story, if not nil
 	broken  error  // what a log write or vote has returned, which they never may
 }
 
@@ -238,7 +239,7 @@ func (c *script) restore(index uint64, stream []byte, records map[string]string)
 }
 
 // other is the state of another node, to be restored.
-func other(t testing.TB) (stream []byte, records map[string]string) {
+func other(t testing.TB) (snapshot []byte, records map[string]string) {
 	s, err := Open(testOptions(vfs.NewMem()))
 	must(t, err)
 	defer closeStore(t, s)
@@ -252,8 +253,7 @@ func other(t testing.TB) (stream []byte, records map[string]string) {
 	}
 	must(t, s.Apply(1, 1, ws))
 	var b bytes.Buffer
-	_, err = s.WriteBackup(&b)
-	must(t, err)
+	stream(t, s, &b)
 	return b.Bytes(), records
 }
 
@@ -290,5 +290,10 @@ func (c *script) run(fs vfs.FS, stream []byte, records map[string]string, o Opti
 	c.vote("3 c")
 	c.store(56, 58)
 	c.apply(57, 5)
+	if c.killed != nil {
+		c.apply(58, 300)
+		c.synced(c.s.Sync)
+		c.killed()
+	}
 	c.check(c.s.Close())
 }

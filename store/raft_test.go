@@ -190,7 +190,7 @@ func TestRaftConfigurationNewerThanTheState(t *testing.T) {
 // TestRaftUserRestore: a backup is restored through Raft, which puts it behind
 // the log, and the node starts again on it.
 func TestRaftUserRestore(t *testing.T) {
-	backup := backupOf(t, 7, 3, "from=backup")
+	backup := streamOf(t, 7, 3, "from=backup")
 	s := openStore(t, vfs.NewMem())
 	_, trans := raft.NewInmemTransport("a")
 	must(t, raft.BootstrapCluster(raftConfig("a"), s.Log(), s.Stable(), s.Snapshots(), trans,
@@ -251,7 +251,7 @@ func (l leaderOf) install(t *testing.T, to *node, index, term uint64, stream []b
 // the entries that follow; without ErrRestartRaft and the restart it would
 // refuse them for ever.
 func TestConflictingSnapshot(t *testing.T) {
-	stream := backupOf(t, 100, 5, "new=1")
+	stream := streamOf(t, 100, 5, "new=1")
 	for name, last := range map[string]uint64{
 		"the log ends before the snapshot": 90,
 		"the log ends at the snapshot":     100,

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -124,19 +123,4 @@ func (r *stateReader) Close() error {
 		err = r.iter.Close()
 	}
 	return errors.Join(err, r.snap.Close())
-}
-
-// WriteBackup writes the state of this moment to w, in the format of
-// ReadSnapshot, and returns the index of the newest entry in it. Applying goes
-// on meanwhile.
-func (s *Store) WriteBackup(w io.Writer) (index uint64, err error) {
-	r, err := s.newStateReader(false)
-	if err != nil {
-		return 0, err
-	}
-	_, err = io.Copy(w, r)
-	if err = errors.Join(err, r.Close()); err != nil {
-		return 0, fmt.Errorf("store: writing a backup: %w", err)
-	}
-	return r.meta.applied.index, nil
 }

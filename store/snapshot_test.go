@@ -100,7 +100,7 @@ func TestLocalSnapshot(t *testing.T) {
 
 // TestRestoreAndTheLog: which log survives a restore at (10, term 5).
 func TestRestoreAndTheLog(t *testing.T) {
-	stream := backupOf(t, 3, 1, "new=1") // what it says of itself does not count
+	stream := streamOf(t, 3, 1, "new=1") // what it says of itself does not count
 	for _, c := range []struct {
 		name    string
 		logs    [][3]uint64
@@ -146,7 +146,7 @@ func TestOldSnapshotIsRefused(t *testing.T) {
 		t.Errorf("Write: %v", err)
 	}
 	must(t, k.Cancel())
-	if err := s.Restore(bytes.NewReader(backupOf(t, 1, 1, "b=1")), 8, 2); !errors.Is(err, ErrOldSnapshot) {
+	if err := s.Restore(bytes.NewReader(streamOf(t, 1, 1, "b=1")), 8, 2); !errors.Is(err, ErrOldSnapshot) {
 		t.Errorf("Restore: %v", err)
 	}
 	if got := stateText(t, s); got != "a=1 " {
@@ -156,7 +156,7 @@ func TestOldSnapshotIsRefused(t *testing.T) {
 
 // TestUnsoundSnapshots: none of them reaches the state.
 func TestUnsoundSnapshots(t *testing.T) {
-	good := backupOf(t, 3, 1, "a=1", "b=2", "long="+strings.Repeat("x", 100_000))
+	good := streamOf(t, 3, 1, "a=1", "b=2", "long="+strings.Repeat("x", 100_000))
 	s := openStore(t, vfs.NewMem())
 	must(t, s.Apply(1, 1, put("old=1")))
 	try := func(name string, stream []byte) {
@@ -227,7 +227,7 @@ func TestConfigurationOfLocalSnapshot(t *testing.T) {
 }
 
 func FuzzReadSnapshot(f *testing.F) {
-	good := backupOf(f, 3, 1, "a=1", "b=2", "c=")
+	good := streamOf(f, 3, 1, "a=1", "b=2", "c=")
 	f.Add(good)
 	f.Add(good[:len(good)-5])
 	f.Add([]byte(streamMagic))

@@ -99,7 +99,16 @@ func (persistState) Release() {}
 // takeLocal makes the state durable as the snapshot at p. The state may be
 // further already. It may also seem behind: barriers count for Raft's index
 // and never reach the state; then it is at p all the same.
+//
+// Applying goes on while the disk syncs: what a synced write finds before it in
+// the WAL is durable with it, whoever waits for that.
 func (s *Store) takeLocal(p position, c configuration) {
+	s.noteLocal(p, c)
+	_ = s.Sync() // it has no errors: a failed sync ends the process
+}
+
+// noteLocal writes, not synced, what of a local snapshot the state lacks.
+func (s *Store) noteLocal(p position, c configuration) {
 	s.state.Lock()
 	defer s.state.Unlock()
 	m := *s.meta.Load()
@@ -114,7 +123,9 @@ func (s *Store) takeLocal(p position, c configuration) {
 		m.config = c
 		s.state.must(b.Set(keyConfig, c.encode(), nil))
 	}
-	s.state.must(b.LogData(nil, nil))
-	s.state.commit(true)
+	if b.Empty() {
+		return
+	}
+	s.state.commit(false)
 	s.meta.Store(&m)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -150,10 +151,12 @@ func TestBackupDuringApply(t *testing.T) {
 		return ws
 	}
 	must(t, s.Apply(1, 1, all(1)))
+	b, err := s.OpenBackup(BackupInfo{})
+	must(t, err)
 	r, w := io.Pipe()
 	go func() {
-		_, err := s.WriteBackup(w)
-		_ = w.CloseWithError(err)
+		_, err := io.Copy(w, b.state)
+		_ = w.CloseWithError(errors.Join(err, b.Close()))
 	}()
 	var index uint64
 	n := 0

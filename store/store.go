@@ -30,6 +30,9 @@ type Store struct {
 	meta    atomic.Pointer[meta]
 	staging staging
 
+	backups   sync.WaitGroup // open ones
+	closing   sync.Mutex
+	closed    bool        // no backup is opened any more
 	opened    atomic.Bool // Open has succeeded
 	dead      atomic.Bool // a write has failed
 	fatalOnce sync.Once
@@ -54,14 +57,14 @@ type meta struct {
 // ends of the log and all of its entries that a WAL may have held or that are
 // not in the state yet. An interrupted Restore is done again.
 //
-// The errors are ErrInUse, ErrForeign, ErrNewer, ErrDamaged or a plain error
-// of the system; then nothing that was there has been changed.
+// The errors are ErrInUse, ErrForeign, ErrNewer, ErrDamaged, ErrUnfinished or a
+// plain error of the system; then nothing that was there has been changed.
 func Open(o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDir(o)
+	dir, err := openDir(o, markerCreating)
 	if err != nil {
 		return nil, err
 	}
@@ -252,12 +255,16 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-// Close makes the state durable and closes the database. Raft must have been
-// shut down and every snapshot reader closed before; no method but Close may
-// be called afterwards.
+// Close makes the state durable and closes the database; it waits for the backups
+// that are open. Raft must have been shut down and every snapshot reader closed
+// before; no method but Close and OpenBackup may be called afterwards.
 func (s *Store) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
+		s.closing.Lock()
+		s.closed = true
+		s.closing.Unlock()
+		s.backups.Wait()
 		_ = s.Sync()
 		s.closeLanes()
 		err = s.db.Close()
