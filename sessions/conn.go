@@ -53,6 +53,7 @@ type Conn struct {
 	asked string
 
 	holds       bool          // see holdsOrWaits
+	fastHold    uint64        // the newest grant that only Fast has brought; 0: none
 	attached    fsm.SessionID // the named session; 0: anonymous
 	anonymous   fsm.SessionID // the anonymous session where it is known
 	sessionName string        // of the last attachment that succeeded

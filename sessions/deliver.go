@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // delivery is the scratch of Deliver; it keeps what it has grown to, up to
@@ -40,7 +41,7 @@ func (t *Table) Deliver(eff *fsm.Effects) {
 	if !d.resolve(t, eff) {
 		return
 	}
-	if err := t.node().Fresh(); err != nil {
+	if err := t.node().Fresh(); err != nil && !canary.StaleGrant { // canary: what came before a pause is told after it
 		d.reset()
 		t.stale(err)
 		return
@@ -129,7 +130,10 @@ func (d *delivery) replies(all []fsm.Reply, conns []*Conn) {
 // settle answers the oldest open slot.
 func (c *Conn) settle(r *fsm.Reply) (answered bool, bug error) {
 	if c.done || r.Seq < c.base {
-		return false, nil // answered before: nothing to do for the copy
+		if r.Seq == c.fastHold {
+			c.fastHold, c.holds = 0, true
+		}
+		return false, nil // answered before: nothing else to do for the copy
 	}
 	if c.ring.n == 0 || r.Seq != c.base || !c.ring.at(0).flying || c.ring.at(0).lost {
 		c.shut()
@@ -191,7 +195,8 @@ func (c *Conn) attach(e *fsm.Event) {
 	if e.Kind == fsm.EventDetached {
 		// It has a fresh anonymous session, or none until LOCK or TRYLOCK opens the
 		// named one anew: nothing is held either way.
-		c.attached, c.heartbeat, c.holds = 0, false, false
+		// But for a lock whose grant was told ahead of this: it came later.
+		c.attached, c.heartbeat, c.holds = 0, false, c.fastHold != 0
 	}
 	heart := fsm.SessionID(0)
 	if c.heartbeat {

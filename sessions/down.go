@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // Down takes back ops that waited longer than request-timeout in the cluster's
@@ -146,7 +147,7 @@ func (c *Conn) giveUp(err error) (answered bool) {
 		case s.down:
 			s.down = false
 			c.hold(s)
-		case s.flying && !s.lost && kept < i: // behind the hole
+		case s.flying && !s.lost && kept < i && !canary.SeqReused: // behind the hole; canary: its number is given again at once
 			s.lost = true
 			c.lost++
 		}
@@ -199,6 +200,9 @@ func (t *Table) Uncertain(ops []fsm.Address, err error) {
 		c.mu.Lock()
 		if !c.done && c.find(a.Seq) >= 0 {
 			r := fsm.Reply{Code: fsm.CodeUncertain, Detail: &fsm.Detail{Text: err.Error()}}
+			if canary.LocalTimeout { // this node says for itself that nothing was done
+				r.Code = fsm.CodeClusterDown
+			}
 			if c.answerOpen(r, 1) {
 				work.flush = append(work.flush, c.out)
 			}

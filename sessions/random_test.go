@@ -20,7 +20,10 @@ type world struct {
 	clients []*player
 	next    uint64
 	calm    bool // nothing goes wrong any more
-	ran     map[*player]*mconn
+	// lags: the node's own loop comes later than the leader's fast answers.
+	lags bool
+	late []*fsm.Effects
+	ran  map[*player]*mconn
 }
 
 // player is a client and what it has sent.
@@ -145,7 +148,7 @@ func (w *world) step() {
 		w.apply()
 	case n < 92:
 		w.grant()
-		w.table.Deliver(w.m.take())
+		w.deliver()
 	case n < 97:
 		if !w.calm && w.f.queued() > 0 {
 			n, every := 1+w.r.IntN(w.f.queued()), w.r.IntN(3) > 0
@@ -184,7 +187,34 @@ func (w *world) apply() {
 	if w.r.IntN(3) == 0 {
 		w.grant()
 	}
-	w.table.Deliver(w.m.take())
+	w.deliver()
+}
+
+// deliver brings what the machine did: at once, or as fast answers first, of which
+// some are lost, and the whole later.
+func (w *world) deliver() {
+	eff := w.m.take()
+	if !w.lags {
+		w.table.Deliver(eff)
+		return
+	}
+	if w.r.IntN(5) > 0 {
+		w.table.Fast(eff.Replies)
+	}
+	w.late = append(w.late, eff)
+	w.catchUp(w.r.IntN(3))
+}
+
+// catchUp lets the own loop apply n entries.
+func (w *world) catchUp(n int) {
+	for ; n > 0 && len(w.late) > 0; n-- {
+		eff := w.late[0]
+		w.late = w.late[1:]
+		w.table.Deliver(eff)
+		if w.r.IntN(4) == 0 {
+			w.table.Fast(eff.Replies) // a late copy
+		}
+	}
 }
 
 // note remembers the machine's side of each client past its end.
@@ -205,15 +235,16 @@ func (w *world) grant() {
 // settle runs until nothing is under way.
 func (w *world) settle() {
 	w.calm = true
-	w.table.Deliver(w.m.take()) // a leader is back
+	w.deliver() // a leader is back
 	for range 100_000 {
-		if w.f.queued() == 0 && w.f.inFlight() == 0 && len(w.m.waiting()) == 0 {
+		w.catchUp(1 + w.r.IntN(2))
+		if w.f.queued() == 0 && w.f.inFlight() == 0 && len(w.m.waiting()) == 0 && len(w.late) == 0 {
 			return
 		}
 		w.cut()
 		w.apply()
 		w.grant()
-		w.table.Deliver(w.m.take())
+		w.deliver()
 	}
 	w.t.Fatal("never comes to rest")
 }
@@ -278,7 +309,7 @@ func TestRandom(t *testing.T) {
 	}
 	for seed := range seeds {
 		w := newWorld(t, seed)
-		w.calm = seed%3 == 0
+		w.calm, w.lags = seed%3 == 0, seed%2 == 0
 		for range 1 + w.r.IntN(4) {
 			w.open()
 		}
