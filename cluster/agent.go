@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // Pace of the agent.
@@ -39,6 +40,7 @@ const (
 // agentOptions is what an agent is made of.
 type agentOptions struct {
 	node           string
+	disk, announce string // of the registration
 	host           Host
 	clock          Clock
 	log            *slog.Logger
@@ -46,7 +48,7 @@ type agentOptions struct {
 	requestTimeout time.Duration
 	batchBytes     int
 	diskFull       func() bool // may be nil
-	// wake tells the link to the leader that something is to be drawn. It must not block.
+	// wake tells the links to the leader that something is to be drawn. It must not block.
 	wake func()
 	// fatal is told what can not be lived with.
 	fatal func(error)
@@ -99,9 +101,16 @@ type agent struct {
 	// when the first such was first sent, by Clock.Boot.
 	appliedNow  bool
 	appliedSent time.Duration
-	internal    internalOps
-	drained     chan struct{} // closed once closing and nothing is left
-	counts      agentCounts
+	// fastUpTo is the newest batch sealed when the newest fast answer came: its
+	// connections may have been told something before our own loop knows of them.
+	fastUpTo uint64
+	// markDue: the state hash at a new index is to be reported, also when no
+	// connection is in the state.
+	mark     hashMark
+	markDue  bool
+	internal internalOps
+	drained  chan struct{} // closed once closing and nothing is left
+	counts   agentCounts
 }
 
 // registration is the request for an incarnation that is under way.
@@ -113,12 +122,18 @@ type registration struct {
 	sent     time.Time
 }
 
+// hashMark is the state hash at an index at which it is compared.
+type hashMark struct{ index, hash uint64 }
+
 // agentCounts are counted since the start; under agent.mu.
 type agentCounts struct {
 	ops, batches, resent, keepalives, registrations uint64
 }
 
 func newAgent(o agentOptions) *agent {
+	if canary.SuspendUnseen { // a node that was suspended takes itself for vouched for
+		o.clock = awakeClock{o.clock}
+	}
 	a := &agent{
 		agentOptions: o,
 		kick:         make(chan struct{}, 1),
@@ -152,7 +167,7 @@ func (a *agent) register() {
 		return
 	}
 	// A fresh buffer: the link may still be reading the old one.
-	r.item = fsm.AppendRegister(nil, &fsm.Register{Node: a.node, Replaces: r.replaces, Nonce: r.nonce})
+	r.item = fsm.AppendRegister(nil, &fsm.Register{Node: a.node, Replaces: r.replaces, Nonce: r.nonce, Disk: a.disk, Announce: a.announce})
 	a.phase = phaseRegistering
 }
 
@@ -192,7 +207,7 @@ func (a *agent) ready() bool {
 	case phaseRegistering:
 		return a.reg.due
 	case phaseServing:
-		if a.ka.ready || len(a.queue.ops) > 0 && len(a.sent) < maxBatches {
+		if a.ka.ready || len(a.queue.ops) > 0 && (len(a.sent) < maxBatches || canary.ManyInFlight) {
 			return true
 		}
 		for _, b := range a.sent {
@@ -239,18 +254,21 @@ func (a *agent) drawServing(r *round, now time.Time) {
 	if a.ka.ready {
 		a.counts.keepalives++
 		r.keepalives = append(r.keepalives, a.ka.send(a.inc, boot))
+		if canary.KeepaliveUnapplied { // it counts whether or not anybody applies it
+			a.vouch.count(boot, a.timeout)
+		}
 	}
 	for _, b := range a.sent {
 		if b.due && r.room() {
 			b.due, b.sent = false, now
 			a.counts.resent++
-			r.add(b.item)
+			b.give(r)
 		}
 	}
-	if len(a.queue.ops) == 0 || len(a.sent) == maxBatches || !r.room() {
+	if len(a.queue.ops) == 0 || len(a.sent) == maxBatches && !canary.ManyInFlight || !r.room() { // canary: nothing bounds what is sent again
 		return
 	}
-	b := a.take()
+	b := a.take(r)
 	a.number++
 	n := a.queue.fit(a.batchBytes)
 	b.seal(a.inc, a.number, &a.queue, n)
@@ -258,15 +276,19 @@ func (a *agent) drawServing(r *round, now time.Time) {
 	a.sent = append(a.sent, b)
 	a.counts.batches++
 	a.counts.ops += uint64(n)
-	r.add(b.item)
+	b.give(r)
 }
 
-// take returns an empty batch, a used one where there is one.
-func (a *agent) take() *batch {
+// take returns an empty batch for a link, a used one where there is one that no
+// other link may still be reading.
+func (a *agent) take(r *round) *batch {
 	if n := len(a.spare); n > 0 {
 		b := a.spare[n-1]
 		a.spare = a.spare[:n-1]
-		return b
+		if b.lent == nil || b.lent == r {
+			b.lent = nil
+			return b
+		}
 	}
 	return &batch{}
 }
@@ -275,7 +297,7 @@ func (a *agent) take() *batch {
 // unknown. Either way everything that is not applied is sent again.
 func (a *agent) failed(err *ProposeError) {
 	a.mu.Lock()
-	if a.retryAt.IsZero() {
+	if a.retryAt.IsZero() && !canary.FailedForgotten { // canary: a failed answer changes nothing
 		a.retryAt = a.clock.Now().Add(retryAfter)
 	}
 	a.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // before takes in what an applied entry says of this node, before the entry's
@@ -18,7 +19,7 @@ func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
 		counted := min(a.timeout, timeout)
 		a.vouch.shrink(timeout)
 		over = a.observe(eff, counted)
-		if over == nil && a.silent() {
+		if over == nil && a.silent() && !canary.StaleGrant { // canary: what came before a pause is told after it
 			over = ErrSilent
 		}
 	}
@@ -45,7 +46,7 @@ func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
 // over, if it is. The caller holds mu.
 func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
 	for _, inc := range eff.Ended {
-		if inc == a.inc {
+		if inc == a.inc && !canary.RefusalIgnored { // canary: the node serves on
 			return ErrEnded
 		}
 	}
@@ -53,10 +54,13 @@ func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
 		if k.Incarnation != a.inc {
 			continue
 		}
-		if k.Ended {
+		if k.Ended && !canary.RefusalIgnored {
 			return ErrEnded
 		}
 		if at, ok := a.ka.counted(k.Number); ok && a.vouch.running {
+			if canary.KeepaliveFromApplied { // from when it came back, however long that took
+				at = a.clock.Boot()
+			}
 			a.vouch.count(at, timeout)
 		}
 	}
@@ -70,10 +74,16 @@ func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
 		case fsm.BatchApplied, fsm.BatchRepeated:
 			freed = a.settle(b.Number) || freed
 		case fsm.BatchEarly:
+			if canary.EarlyLost { // a refused batch is taken for an applied one
+				freed = a.settle(b.Number)
+				break
+			}
 			a.resendLocked()
 			freed = true
 		case fsm.BatchEnded:
-			return ErrEnded
+			if !canary.RefusalIgnored {
+				return ErrEnded
+			}
 		}
 	}
 	a.internal.observe(eff, a.inc)
@@ -117,7 +127,8 @@ func (a *agent) settle(number uint64) bool {
 // A connection that goes while another comes changes nothing: what counted
 // before goes on. The caller holds mu.
 func (a *agent) countLive(timeout time.Duration) {
-	switch live := len(a.conns) > 0; {
+	live := len(a.conns) > 0 || len(a.sent) > 0 && a.sent[0].number <= a.fastUpTo
+	switch {
 	case live == a.vouch.running:
 	case live:
 		a.vouch.count(a.appliedSent, timeout)
@@ -153,22 +164,6 @@ func (a *agent) after(eff *fsm.Effects) {
 	if mine != nil {
 		a.begin(mine.Incarnation)
 	}
-}
-
-// replaced takes in that the state was replaced by a snapshot: newest is this
-// node's newest incarnation there.
-func (a *agent) replaced(newest fsm.Incarnation, timeout time.Duration) {
-	a.mu.Lock()
-	inc := a.inc
-	a.timeout = timeout
-	if newest != a.newest && a.phase == phaseRegistering {
-		a.newest = newest
-		a.register()
-	}
-	a.newest = newest
-	a.mu.Unlock()
-	a.end(inc, ErrReplaced)
-	a.wake()
 }
 
 // begin makes the applied incarnation the one that serves.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // run does what is due by time: keepalives, sending again, request-timeout, and
@@ -55,7 +56,7 @@ func (a *agent) plan() time.Duration {
 		}
 	}
 	for _, b := range a.sent {
-		if !b.due {
+		if !b.due && !canary.OverdueForgotten { // canary: a batch that was lost on the way is never sent again
 			if d := b.sent.Add(overdueAfter).Sub(now); d > 0 {
 				until(d)
 			} else {
@@ -68,6 +69,9 @@ func (a *agent) plan() time.Duration {
 	}
 	if at, ok := a.queue.oldest(); ok {
 		until(at.Add(a.requestTimeout).Sub(now))
+	}
+	if a.phase == phaseServing && a.diskFull != nil {
+		until(a.ka.look - a.clock.Boot())
 	}
 	if a.vouch.running {
 		until(silenceCheck)
@@ -98,25 +102,41 @@ func (a *agent) endSilent() {
 
 // silent reports whether the time vouched for has run out. The caller holds mu.
 func (a *agent) silent() bool {
-	return a.phase == phaseServing && a.vouch.running && int64(a.clock.Boot()) >= a.vouch.fresh.Load()
+	return !canary.SilenceIgnored && a.phase == phaseServing && a.vouch.running && // canary: nobody ends the incarnation
+		int64(a.clock.Boot()) >= a.vouch.fresh.Load()
 }
 
-// prepareKeepalive makes a keepalive ready when one is due. The host and the
-// disk are asked outside the lock.
+// diskEvery is how often a node looks at its disk at least, also one without
+// connections, which sends no keepalives: while the machine thinks that the disk of
+// any node is nearly full, no node grants a lock.
+const diskEvery = 5 * time.Second
+
+// prepareKeepalive makes a keepalive ready when one is due, or when the disk is not
+// any more what the machine was told. The host and the disk are asked outside the lock.
 func (a *agent) prepareKeepalive() {
 	a.mu.Lock()
 	inc := a.inc
-	due := a.phase == phaseServing && a.vouch.running && !a.ka.ready && a.clock.Boot() >= a.ka.due
+	look := a.phase == phaseServing && a.diskFull != nil && a.clock.Boot() >= a.ka.look
+	told := a.ka.full
+	due := a.phase == phaseServing && !a.ka.ready && (a.markDue || (a.vouch.running || canary.IdleVouches) && a.clock.Boot() >= a.ka.due) // canary: idle nodes fill the log
 	a.mu.Unlock()
-	if !due {
+	if !due && !look {
 		return
 	}
-	contacts := a.host.Contacts()
 	full := a.diskFull != nil && a.diskFull()
+	var contacts []fsm.SessionID
+	if due = due || full != told; due {
+		contacts = a.host.Contacts()
+	}
 	a.mu.Lock()
 	ok := a.phase == phaseServing && a.inc == inc
 	if ok {
+		a.ka.look = a.clock.Boot() + diskEvery
+	}
+	if ok = ok && due; ok {
 		a.ka.prepare(contacts, full)
+		a.ka.next.HashIndex, a.ka.next.Hash = a.mark.index, a.mark.hash
+		a.markDue = false
 		a.ka.due = a.clock.Boot() + a.timeout/3
 	}
 	a.mu.Unlock()
@@ -143,6 +163,13 @@ func (a *agent) expireRequests() {
 			return
 		}
 		late = append(late, l...)
+	}
+	if canary.BatchGivenUp && len(late) > 0 { // the machine waits for its number for ever
+		a.sent = nil
+	}
+	if canary.BatchReused && len(late) > 0 { // other ops get its number
+		a.number -= uint64(len(a.sent))
+		a.sent = nil
 	}
 	down := a.queue.expire(cutoff, now)
 	a.checkDrained()
@@ -193,7 +220,7 @@ func (a *agent) end(inc fsm.Incarnation, reason error) {
 func (a *agent) clear() {
 	a.queue.reset()
 	a.spare = append(a.spare, a.sent...)
-	a.sent, a.number = nil, 0
+	a.sent, a.number, a.fastUpTo = nil, 0, 0
 	a.ka.reset()
 	clear(a.conns)
 	a.retryAt = time.Time{}
@@ -237,7 +264,7 @@ func (a *agent) stop() {
 		late = append(late, l...)
 	}
 	a.clear()
-	a.queue = opQueue{}
+	a.queue.reset()
 	a.mu.Unlock()
 	if len(late) > 0 {
 		a.host.Uncertain(late, ErrUncertain)

@@ -368,10 +368,11 @@ func TestEnded(t *testing.T) {
 	}
 }
 
-func TestRestoredStateEndsTheIncarnation(t *testing.T) {
+// A snapshot that knows this node under another incarnation, or as ended, ends it.
+func TestInstalledStateEndsTheIncarnation(t *testing.T) {
 	b := newBench(t)
 	b.serve()
-	b.replaced(5, 10*time.Second)
+	b.installed(fsm.NodeInfo{Name: "n1", Incarnation: 5}, 10*time.Second, b.m.Conn)
 	if b.phase != phaseRegistering || b.reg.replaces != 5 {
 		t.Fatal(b.phase, b.reg.replaces)
 	}

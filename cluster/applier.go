@@ -13,13 +13,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 	"github.com/redlockd/redlockd/store"
 )
 
 // applier is Raft's state machine: it decodes an entry, applies it to the lock
 // machine, queues the state records that changed, and hands the effects to the
-// agent and the host. All its methods but view run on Raft's FSM goroutine. The
-// state is written in the log's wake (flush bounds), not with each entry.
+// agent and the host. All its methods but view and keepAll run on Raft's FSM
+// goroutine. The state is written in the log's wake (flush bounds), not with each entry.
 //
 // It is no raft.BatchingFSM: batches are inside the entries already.
 type applier struct {
@@ -32,6 +33,9 @@ type applier struct {
 	// grew is told of each entry's bytes, for snapshots by size.
 	grew func(bytes int)
 
+	// turn is held by who applies, restores or writes the state: Raft's FSM
+	// goroutine, and a backup in between.
+	turn sync.Mutex
 	// viewMu is held while the machine changes and while somebody looks at it.
 	viewMu  sync.Mutex
 	machine machine
@@ -52,6 +56,13 @@ type applier struct {
 	now         atomic.Int64
 	// voters is how many nodes vote by the newest committed configuration.
 	voters atomic.Int32
+
+	// remotes are the nodes that forward to this one. configured is told of each
+	// committed configuration, removed that the cluster has said this node is not
+	// one of its own any more.
+	remotes    remotes
+	configured func(servers []raft.Server)
+	mark       hashMark // the newest one told to the agent
 }
 
 var (
@@ -96,6 +107,8 @@ func (a *applier) Apply(l *raft.Log) any {
 	if a.dead.Load() {
 		return nil
 	}
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	defer func() {
 		if v := recover(); v != nil {
 			a.die(fmt.Errorf("cluster: applying entry %d panicked: %v\n%s", l.Index, v, debug.Stack()))
@@ -119,21 +132,57 @@ func (a *applier) apply(e *fsm.Entry) {
 	if e.Index <= a.index.Load() {
 		return // it is in the state that was loaded
 	}
-	a.viewMu.Lock()
-	eff := a.machine.Apply(e)
-	a.lateEntries++
-	if !eff.Flushed && a.flushDue() {
-		a.machine.Flush()
-	}
-	timeout := a.machine.Settings().SessionTimeout
-	a.viewMu.Unlock()
+	eff, timeout := a.change(e)
 	if eff.Flushed && !a.keep(e.Index, e.Term, eff.Writes) {
 		return
 	}
 	a.note(e.Index, e.Term)
+	if a.proposer.leads.Load() {
+		a.remotes.answer(eff.Replies, timeout)
+		if len(eff.Ended)+len(eff.Sessions) > 0 {
+			a.tell(e, eff)
+		}
+	}
+	if eff.Flushed {
+		a.compare()
+	}
+	if len(eff.Diverged) > 0 && !canary.DivergedServes { // canary: a node whose state is wrong goes on
+		a.log.Error("the state of a node differs from that of the majority", "incarnations", eff.Diverged, "index", e.Index)
+		// It may see that itself, or may not: its machine is not to be trusted.
+		a.remotes.diverged(eff.Diverged)
+		if a.agent.diverged(eff.Diverged) {
+			a.die(ErrDiverged)
+			return
+		}
+	}
 	a.agent.before(eff, time.Duration(timeout)*time.Millisecond)
 	a.host.Deliver(eff)
 	a.agent.after(eff)
+}
+
+// change takes the entry through the machine, whose lock it leaves also in a panic:
+// those who look at the machine must not hang while the process ends.
+func (a *applier) change(e *fsm.Entry) (eff *fsm.Effects, timeout int64) {
+	a.viewMu.Lock()
+	defer a.viewMu.Unlock()
+	eff = a.machine.Apply(e)
+	a.lateEntries++
+	if !eff.Flushed && a.flushDue() {
+		a.machine.Flush()
+	}
+	return eff, a.machine.Settings().SessionTimeout
+}
+
+// compare hands the agent a new state hash, where there is anybody to compare
+// with. The hash moves at an entry that is flushed.
+func (a *applier) compare() {
+	var m hashMark
+	m.index, m.hash = a.machine.HashMark()
+	if m != a.mark {
+		if a.mark = m; a.voters.Load() > 1 && m.index != 0 {
+			a.agent.marked(m)
+		}
+	}
 }
 
 // Bounds of what the state on disk may lack.
@@ -168,10 +217,15 @@ func (a *applier) keep(index, term uint64, writes []fsm.Record) bool {
 	return true
 }
 
-// keepAll writes what the state on disk lacks. Like Apply it belongs to Raft's
-// FSM goroutine; at the stop, when that has ended, to whoever stops the node.
+// keepAll writes what the state on disk lacks; nothing, where the process is about
+// to end. It waits for the entry that is being applied.
 func (a *applier) keepAll() {
-	if a.lateEntries == 0 || a.dead.Load() {
+	if a.dead.Load() {
+		return
+	}
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	if a.lateEntries == 0 {
 		return
 	}
 	a.viewMu.Lock()
@@ -193,7 +247,15 @@ func (a *applier) die(err error) {
 // StoreConfiguration keeps the newest committed configuration with the state.
 func (a *applier) StoreConfiguration(index uint64, conf raft.Configuration) {
 	a.storage.SetConfiguration(index, conf)
-	a.countVoters(conf.Servers)
+	a.configure(conf.Servers)
+}
+
+// configure takes in who the members are.
+func (a *applier) configure(servers []raft.Server) {
+	a.countVoters(servers)
+	if a.configured != nil {
+		a.configured(servers)
+	}
 }
 
 func (a *applier) countVoters(servers []raft.Server) {
@@ -217,12 +279,14 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore replaces the state by a snapshot that came from another node or from a
-// backup. Replies may lie in what it skips, so this node's incarnation is over.
+// backup. Replies may lie in what it skips: agent and host compare.
 func (a *applier) Restore(r io.ReadCloser) error {
 	index, term, ok := a.storage.Received()
 	if !ok {
 		return errors.New("cluster: a snapshot is to be restored, but none was received")
 	}
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	err := a.storage.Restore(r, index, term)
 	if errors.Is(err, store.ErrRestartRaft) {
 		a.die(fmt.Errorf("cluster: the snapshot at entry %d is restored, and Raft has to start anew with it: %w", index, err))
@@ -234,14 +298,19 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	a.viewMu.Lock()
 	err = a.load()
 	timeout := a.machine.Settings().SessionTimeout
-	newest := a.machine.NewestIncarnation(a.agent.node)
+	me, _ := a.machine.Node(a.agent.node)
 	a.viewMu.Unlock()
 	if err != nil {
 		a.die(err)
 		return err
 	}
+	// The entry that made a member may lie in what was skipped: Raft tells of those
+	// that are applied only.
+	conf, _ := a.storage.Configuration()
+	a.configure(conf.Servers)
 	a.proposer.restart(a.now.Load())
-	a.agent.replaced(newest, time.Duration(timeout)*time.Millisecond)
+	a.mark.index, a.mark.hash = a.machine.HashMark()
+	a.agent.installed(me, time.Duration(timeout)*time.Millisecond, a.machine.Conn)
 	return nil
 }
 

@@ -30,11 +30,13 @@ type benchCaller struct {
 	_    [40]byte // keeps callers off each other's cache lines
 }
 
-func (h *benchHost) Begin(inc fsm.Incarnation)      { h.inc <- inc }
-func (h *benchHost) End(fsm.Incarnation, error)     {}
-func (h *benchHost) Down([]*fsm.Op, error)          {}
-func (h *benchHost) Uncertain([]fsm.Address, error) {}
-func (h *benchHost) Contacts() []fsm.SessionID      { return nil }
+func (h *benchHost) Begin(inc fsm.Incarnation)               { h.inc <- inc }
+func (h *benchHost) End(fsm.Incarnation, error)              {}
+func (h *benchHost) Down([]*fsm.Op, error)                   {}
+func (h *benchHost) Fast([]fsm.Reply)                        {}
+func (h *benchHost) Installed(func(fsm.ConnID) fsm.Standing) {}
+func (h *benchHost) Uncertain([]fsm.Address, error)          {}
+func (h *benchHost) Contacts() []fsm.SessionID               { return nil }
 
 func (h *benchHost) Deliver(eff *fsm.Effects) {
 	for i := range eff.Replies {
@@ -100,7 +102,10 @@ func benchNode(b *testing.B, mem bool, callers int, change func(*Options)) (*Nod
 	if change != nil {
 		change(&o)
 	}
-	n, err := Open(context.Background(), o)
+	n, err := Open(o)
+	if err == nil {
+		err = n.Serving(context.Background())
+	}
 	if err != nil {
 		b.Fatal(err)
 	}

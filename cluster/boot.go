@@ -1,18 +1,25 @@
 package cluster
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
 // identity says who this data directory belongs to. It is drawn at the first
-// start and lives in the stable store: a node cluster has one id, a disk another,
-// so that a wiped or foreign disk is told from the one that voted.
+// start and lives in the stable store: a cluster has one id, a disk another,
+// so that a wiped or foreign disk is told from the one that voted. The nodes of an
+// initial cluster all draw the same cluster id, from its list; a node that joins
+// has none until it was taken in.
 type identity struct {
 	cluster, disk, node string
 }
@@ -25,7 +32,8 @@ var (
 )
 
 // identify reads the identity, or draws one on an empty store.
-func identify(stable raft.StableStore, node string, rand io.Reader) (identity, error) {
+func identify(stable raft.StableStore, o *Options) (identity, error) {
+	node := o.NodeID
 	id := identity{}
 	for _, f := range []struct {
 		key   []byte
@@ -36,8 +44,11 @@ func identify(stable raft.StableStore, node string, rand io.Reader) (identity, e
 			return id, fmt.Errorf("cluster: reading %s: %w", f.key, err)
 		}
 		if len(b) == 0 {
-			if b, err = draw(node, f.key, rand); err != nil {
+			if b, err = o.draw(f.key); err != nil {
 				return id, err
+			}
+			if len(b) == 0 {
+				continue
 			}
 			if err := stable.Set(f.key, b); err != nil {
 				return id, fmt.Errorf("cluster: writing %s: %w", f.key, err)
@@ -51,16 +62,35 @@ func identify(stable raft.StableStore, node string, rand io.Reader) (identity, e
 	return id, nil
 }
 
-func draw(node string, key []byte, rand io.Reader) ([]byte, error) {
-	if string(key) == string(keyNode) {
-		return []byte(node), nil
+// draw returns what a key of the identity is on an empty store.
+func (o *Options) draw(key []byte) ([]byte, error) {
+	switch {
+	case bytes.Equal(key, keyNode):
+		return []byte(o.NodeID), nil
+	case bytes.Equal(key, keyCluster) && o.joins():
+		return nil, nil
+	case bytes.Equal(key, keyCluster) && len(o.InitialCluster) > 1:
+		return []byte(hex.EncodeToString(o.foundersHash())), nil
 	}
 	var b [16]byte
-	if _, err := io.ReadFull(rand, b[:]); err != nil {
+	if _, err := io.ReadFull(o.Rand, b[:]); err != nil {
 		return nil, fmt.Errorf("cluster: drawing %s: %w", key, err)
 	}
 	return []byte(hex.EncodeToString(b[:])), nil
 }
+
+// foundersHash is the cluster id that the nodes of an initial cluster all draw.
+func (o *Options) foundersHash() []byte {
+	h := sha256.New()
+	for _, id := range slices.Sorted(maps.Keys(o.InitialCluster)) {
+		fmt.Fprintf(h, "%q=%q\n", id, o.InitialCluster[id])
+	}
+	return h.Sum(nil)[:16]
+}
+
+// aloneCommitTimeout is how often Raft looks whether a follower must be told of a
+// commit where there is none.
+const aloneCommitTimeout = 20 * time.Millisecond
 
 // raftConfig are Raft's settings. The timeouts are those of three nodes on one
 // network; a cluster of one does not wait for them (see stand).
@@ -70,23 +100,65 @@ func (n *Node) raftConfig() *raft.Config {
 	c.LocalID = raft.ServerID(o.NodeID)
 	c.HeartbeatTimeout, c.ElectionTimeout = o.ElectionTimeout, o.ElectionTimeout
 	c.LeaderLeaseTimeout = o.ElectionTimeout / 2
-	// A follower learns of a commit with the next append or after this time: what
-	// a hand-off to a client of a follower may have to wait for.
-	c.CommitTimeout = 20 * time.Millisecond
+	c.CommitTimeout = o.CommitTimeout
 	c.BatchApplyCh = false // with it ErrEnqueueTimeout would not mean "not proposed"
 	c.SnapshotInterval = 30 * time.Second
 	c.SnapshotThreshold, c.TrailingLogs = o.SnapshotEntries, o.TrailingLogs
 	c.NoSnapshotRestoreOnStart = true // the state on disk is the newest snapshot
 	c.NoLegacyTelemetry = true
-	c.Logger = newRaftLog(n.log)
+	c.Logger = newRaftLog(n.log, n.raftQuiet.Load)
 	return c
 }
 
-// startRaft founds a cluster of one on an empty store and starts Raft.
+// joins reports whether an empty store awaits a cluster that is there.
+func (o *Options) joins() bool { return len(o.Join) > 0 || o.Await }
+
+// checkPeers refuses what can not be meant.
+func (o *Options) checkPeers() error {
+	addr, listed := o.InitialCluster[o.NodeID]
+	switch {
+	case len(o.InitialCluster) > 0 && !listed:
+		return fmt.Errorf("cluster: node %q is not in the initial cluster %s: each node must be listed, under its own node id", o.NodeID, o.initial())
+	case len(o.InitialCluster) > 0 && o.joins():
+		return errors.New("cluster: a node is either part of the initial cluster or joins one, not both")
+	case o.Peer == nil && (len(o.InitialCluster) > 1 || o.joins()):
+		return errors.New("cluster: other nodes need a peer port: give an address for peers to listen on")
+	case listed && o.PeerAddr == "":
+		o.PeerAddr = addr
+	case listed && o.PeerAddr != addr:
+		return fmt.Errorf("cluster: the initial cluster has node %q at %s, but it tells the others %s: make the two the same", o.NodeID, addr, o.PeerAddr)
+	}
+	return nil
+}
+
+// initial writes the initial cluster as its option does.
+func (o *Options) initial() string {
+	var all []string
+	for _, id := range slices.Sorted(maps.Keys(o.InitialCluster)) {
+		all = append(all, id+"="+o.InitialCluster[id])
+	}
+	return strings.Join(all, ",")
+}
+
+// founders are the voters that an empty store starts with.
+func (o *Options) founders() raft.Configuration {
+	if len(o.InitialCluster) == 0 {
+		return raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(o.NodeID), Address: raft.ServerAddress(o.PeerAddr)}}}
+	}
+	var c raft.Configuration
+	for _, id := range slices.Sorted(maps.Keys(o.InitialCluster)) {
+		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(o.InitialCluster[id])})
+	}
+	return c
+}
+
+// startRaft founds a cluster on an empty store, unless it is to join one, and starts Raft.
 func (n *Node) startRaft() error {
 	o := &n.opts
-	trans := o.Transport
-	if trans == nil {
+	var trans raft.Transport
+	if n.port != nil {
+		trans = n.port.trans
+	} else {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(o.PeerAddr))
 	}
 	c := n.raftConfig()
@@ -96,10 +168,9 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return fmt.Errorf("cluster: looking for an existing log: %w", err)
 	}
-	if !exists {
-		one := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: c.LocalID, Address: raft.ServerAddress(o.PeerAddr)}}}
-		if err = raft.BootstrapCluster(c, log, stable, snaps, trans, one); err != nil {
-			return fmt.Errorf("cluster: founding a cluster of one: %w", err)
+	if !exists && !o.joins() {
+		if err = raft.BootstrapCluster(c, log, stable, snaps, trans, o.founders()); err != nil {
+			return fmt.Errorf("cluster: founding a cluster: %w", err)
 		}
 		n.log.Info("founded a new cluster", "cluster", n.identity.cluster, "node", o.NodeID)
 	}
@@ -122,21 +193,56 @@ func (n *Node) checkMember() error {
 		return fmt.Errorf("cluster: reading the stored configuration: %w", err)
 	}
 	servers := f.Configuration().Servers
-	voters, member := 0, false
+	voters, member, votes, own := 0, false, false, raft.ServerAddress("")
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
 			voters++
-			member = member || s.ID == raft.ServerID(n.opts.NodeID)
+		}
+		if s.ID == raft.ServerID(n.opts.NodeID) {
+			member, votes, own = true, s.Suffrage == raft.Voter, s.Address
+			if n.port != nil && string(s.Address) != n.opts.PeerAddr {
+				n.log.Warn("the cluster knows this node at another address; the others can not reach it until they are told", "there", s.Address, "here", n.opts.PeerAddr)
+			}
 		}
 	}
 	n.applier.countVoters(servers)
-	if !member && len(servers) > 0 {
-		return fmt.Errorf("cluster: node %q is not a voter in the stored configuration %v: start with the node id that this data directory was made with", n.opts.NodeID, servers)
+	// One that joins has got the log of before it was taken in: the leader knows more.
+	if !member && len(servers) > 0 && !n.opts.joins() {
+		return fmt.Errorf("cluster: node %q is not in the stored configuration %v: start with the node id that this data directory was made with; if it was removed from the cluster, delete the data directory and start it with --join", n.opts.NodeID, servers)
 	}
-	if voters == 1 {
+	if n.port == nil && len(servers) > 1 {
+		return fmt.Errorf("cluster: the data directory of node %q belongs to a cluster of %d nodes, and this node was started without a port for them: give --peer-listen (it was %s)", n.opts.NodeID, len(servers), own)
+	}
+	if err := n.opts.contradicts(n.ClusterID(), servers); err != nil {
+		return err
+	}
+	if voters == 1 && votes {
 		return n.stand()
 	}
 	return nil
+}
+
+// contradicts refuses options that speak of another cluster than the one that the
+// data directory belongs to. The list of the founders may stay as it was when the
+// cluster was founded, or follow its members.
+func (o *Options) contradicts(cluster string, servers []raft.Server) error {
+	alone := len(servers) == 1 && string(servers[0].ID) == o.NodeID
+	switch {
+	case alone && o.joins():
+		return fmt.Errorf("cluster: the data directory of node %q is a cluster of its own (founded alone, or restored from a backup), and is told to join another: start it without --join and --await-meet, or with an empty data directory", o.NodeID)
+	case len(o.InitialCluster) < 2 || len(servers) == 0:
+		return nil
+	case alone:
+		return fmt.Errorf("cluster: the data directory of node %q is a cluster of its own (founded alone, or restored from a backup), but --initial-cluster lists %d nodes: start it without --initial-cluster and with --peer-listen, and let the others join it on empty data directories (--join)", o.NodeID, len(o.InitialCluster))
+	case hex.EncodeToString(o.foundersHash()) == cluster || len(servers) == len(o.InitialCluster) && !slices.ContainsFunc(servers, func(s raft.Server) bool { return o.InitialCluster[string(s.ID)] != string(s.Address) }):
+		return nil
+	}
+	var are []string
+	for _, s := range servers {
+		are = append(are, fmt.Sprintf("%s=%s", s.ID, s.Address))
+	}
+	slices.Sort(are)
+	return fmt.Errorf("cluster: the data directory of node %q belongs to the cluster %s, but --initial-cluster says %s: give the list that it was founded with, or that of its members now, or none; for a new cluster give an empty data directory", o.NodeID, strings.Join(are, ","), o.initial())
 }
 
 // stand ends the wait for a leader that can not exist: a shorter heartbeat

@@ -33,9 +33,12 @@
 //	   │              re-sends,         ticks when a          │               │
 //	   │              request-timeout   deadline has come     │               │
 //
-// and three that mostly sleep: leadership (watches Raft's term and state,
-// barrier at the start of each term), snapshotter (asks Raft for a snapshot each
-// SnapshotBytes of log), and one settle goroutine for each entry in flight.
+// and some that mostly sleep: leadership (watches Raft's term and state,
+// barrier at the start of each term), watch (tells the log and others who leads),
+// snapshotter (asks Raft for a snapshot each SnapshotBytes of log), and one settle
+// goroutine for each entry in flight. With peers: port.run (news), mesh.keep for
+// each member, forwarder, and seek (joins, asks for the vote, asks whether this
+// node is a member still); while the node stops, despair.
 //
 // Locks, in the order in which they may be taken: agent.hostMu, proposer.mu,
 // agent.mu. The view lock (Node.View, Machine.Apply) is taken alone. Host is

@@ -20,8 +20,12 @@ var (
 	ErrSilent = errors.New("this node could not renew its keepalive within session-timeout, so its sessions may have ended")
 	// ErrEnded ends an incarnation that the machine has ended.
 	ErrEnded = errors.New("the cluster has ended this node's incarnation, and its connections with it")
-	// ErrReplaced ends an incarnation whose node took over a snapshot: answers may have been in what was skipped.
-	ErrReplaced = errors.New("this node has taken over a newer state from another node; answers under way are lost")
+	// ErrDiverged ends the process of a node whose state differs from that of the others.
+	ErrDiverged = errors.New("this node's state differs from that of the majority (or there is none): it must not serve; remove it from the cluster, delete its data directory, and let it join anew")
+	// ErrRemoved ends the process of a node that is not a member any more.
+	ErrRemoved = errors.New("this node was removed from the cluster; to take it in again, delete its data directory and start it with --join")
+	// ErrNoLeader is what a request for the leader is answered with while there is none.
+	ErrNoLeader = errors.New("CLUSTERDOWN no leader is known; nothing was done, try again")
 	// ErrNotServing answers Fresh while no incarnation is applied.
 	ErrNotServing = errors.New("this node is not part of the cluster yet, or no more; try again soon, or another node")
 	// ErrClosing goes with Host.Down while the node shuts down.

@@ -30,6 +30,8 @@ type testClock struct {
 	start time.Time
 	still bool
 	skew  time.Duration
+	// asleep is how long the machine was suspended: only one clock runs on then.
+	asleep time.Duration
 }
 
 func newTestClock() *testClock { return &testClock{start: time.Now()} }
@@ -38,6 +40,12 @@ func (c *testClock) freeze(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.skew += d
+}
+
+func (c *testClock) suspend(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asleep += d
 }
 
 func (c *testClock) Now() time.Time {
@@ -49,7 +57,12 @@ func (c *testClock) Now() time.Time {
 	return time.Now().Add(c.skew)
 }
 
-func (c *testClock) Boot() time.Duration { return c.Now().Sub(c.start) + time.Hour }
+func (c *testClock) Boot() time.Duration {
+	now := c.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Sub(c.start) + c.asleep + time.Hour
+}
 
 var starts atomic.Uint32
 
@@ -120,6 +133,33 @@ func (h *testHost) Deliver(eff *fsm.Effects) {
 		h.replies++
 		delete(h.waiting, a)
 		c <- r
+	}
+}
+
+func (h *testHost) Fast(replies []fsm.Reply) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range replies {
+		a := fsm.Address{Conn: r.Conn, Seq: r.Seq}
+		if c, ok := h.waiting[a]; ok {
+			h.note("fast %d/%d", r.Conn.Number(), r.Seq)
+			h.replies++
+			delete(h.waiting, a)
+			c <- r
+		}
+	}
+}
+
+func (h *testHost) Installed(look func(fsm.ConnID) fsm.Standing) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note("installed")
+	for a, c := range h.waiting {
+		if s := look(a.Conn); s.Expected && (!s.There || s.Seq >= a.Seq && s.Waits != a.Seq || s.Sent > s.Seq) {
+			h.note("uncertain %d/%d", a.Conn.Number(), a.Seq)
+			close(c)
+			delete(h.waiting, a)
+		}
 	}
 }
 
@@ -235,7 +275,9 @@ type testNode struct {
 	clock *testClock
 	store *store.Store
 	fatal chan error
-	once  sync.Once
+
+	stopMu sync.Mutex
+	ended  chan struct{} // nil: it has not been asked to stop
 }
 
 // open starts a node on fs; change may alter its options.
@@ -258,22 +300,53 @@ func tryOpen(t *testing.T, fs vfs.FS, change func(o *Options)) (*testNode, error
 	if change != nil {
 		change(&o)
 	}
-	node, err := Open(context.Background(), o)
+	return n, n.begin(context.Background(), t, o)
+}
+
+// begin opens the node and waits until it serves.
+func (n *testNode) begin(ctx context.Context, t *testing.T, o Options) error {
+	t.Helper()
+	err := n.launch(t, o)
+	if err == nil {
+		if err = n.Serving(ctx); err != nil {
+			n.stop(t)
+		}
+	}
+	return err
+}
+
+// launch opens the node.
+func (n *testNode) launch(t *testing.T, o Options) error {
+	t.Helper()
+	node, err := Open(o)
 	if err != nil {
 		if cerr := n.store.Close(); cerr != nil {
 			t.Error(cerr)
 		}
-		return nil, err
+		return err
 	}
+	n.h.mu.Lock()
 	n.Node, n.h.node = node, node
+	n.h.mu.Unlock()
 	t.Cleanup(func() { n.stop(t) })
-	return n, nil
+	return nil
 }
 
 // stop closes node and store in order, once.
 func (n *testNode) stop(t *testing.T) {
 	t.Helper()
-	n.once.Do(func() { n.closeBoth(t) })
+	n.stopMu.Lock()
+	ended := n.ended
+	if ended == nil {
+		n.ended = make(chan struct{})
+	}
+	n.stopMu.Unlock()
+	if ended != nil {
+		<-ended // not a sync.Once: in a bubble, time must go on for who waits here
+		return
+	}
+	n.closeBoth(t)
+	close(n.ended)
 }
 
 func (n *testNode) closeBoth(t *testing.T) {
@@ -335,6 +408,16 @@ func (g *gate) lift() {
 	defer g.mu.Unlock()
 	close(g.open)
 	g.open = nil
+}
+
+// release opens the gate if it is shut.
+func (g *gate) release() {
+	g.mu.Lock()
+	shut := g.open != nil
+	g.mu.Unlock()
+	if shut {
+		g.lift()
+	}
 }
 
 func (g *gate) pass() {

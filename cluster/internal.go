@@ -52,6 +52,21 @@ func (n *internalOps) ops(inc fsm.Incarnation) []*fsm.Op {
 // lost: the incarnation ended before all was answered; the next one asks again.
 func (n *internalOps) lost() { n.pending = false }
 
+// installed takes in that the state was replaced: the answers may lie in what was
+// skipped, so the state says what became of the settings.
+func (n *internalOps) installed() {
+	if !n.pending {
+		return
+	}
+	n.errs = nil
+	for _, name := range n.names {
+		if is, ok := n.current(name); !ok || is != n.want[name] {
+			n.errs = append(n.errs, fmt.Sprintf("%s=%s: it did not come into force", name, n.want[name]))
+		}
+	}
+	n.finish()
+}
+
 func (n *internalOps) finish() {
 	n.pending, n.done = false, true
 	close(n.settled)

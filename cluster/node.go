@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/redlockd/redlockd/cluster/peer"
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // ExitFatal is the exit code of the default OnFatal: EX_TEMPFAIL, so that a
@@ -24,6 +27,7 @@ const ExitFatal = 75
 const (
 	DefaultRequestTimeout  = 5 * time.Second
 	DefaultElectionTimeout = 500 * time.Millisecond
+	DefaultCommitTimeout   = 4 * time.Millisecond
 	DefaultEntryBytes      = raft.SuggestedMaxDataSize
 	DefaultInFlight        = 1
 	DefaultSmallEntry      = 1 << 10
@@ -36,7 +40,8 @@ const (
 type Options struct {
 	// NodeID names this node for good; it must not be empty.
 	NodeID string
-	// PeerAddr is where other nodes reach this one; default NodeID.
+	// PeerAddr is where other nodes reach this one; default the address in
+	// InitialCluster, else that of Peer.Listener, else NodeID.
 	PeerAddr string
 	Storage  Storage
 	Host     Host
@@ -44,12 +49,29 @@ type Options struct {
 	Clock    Clock
 	// Rand gives the random bytes of ids and registrations; default crypto/rand.
 	Rand io.Reader
-	// Transport is the way to the peers; nil is one that reaches nobody, for a cluster of one.
-	Transport raft.Transport
+	// Peer is the way to the other nodes; nil: there are none, for good. NodeID,
+	// Advertise (PeerAddr), Hello, Check and Refused are filled in here.
+	Peer *peer.Options
+	// InitialCluster are the voters of a new cluster, id to address, this node
+	// among them; the same on each of them. It counts on an empty data directory
+	// only; on another it may stay as it was, name the members of now, or be empty.
+	// Empty on an empty data directory: a cluster of one.
+	InitialCluster map[string]string
+	// Join are addresses of members that take this node into their cluster, on an
+	// empty data directory. Await: it waits there for another node's Meet instead.
+	Join  []string
+	Await bool
+	// Announce is what the other nodes should know of this one, such as where
+	// clients reach it; only Members gives it back.
+	Announce string
 	// RequestTimeout is how long a request may go without being applied.
 	RequestTimeout time.Duration
 	// ElectionTimeout is how long a follower waits for its leader, at least 20 ms.
 	ElectionTimeout time.Duration
+	// CommitTimeout is after how long a follower learns of a commit at the latest
+	// when nothing else is sent: what a hand-off to a client of a follower may have
+	// to wait for. Default 4 ms, without peers 20 ms.
+	CommitTimeout time.Duration
 	// Settings are cluster settings given by flags, by the names and in the text
 	// form of fsm; those that differ from the state are proposed at the start.
 	Settings map[string]string
@@ -68,6 +90,12 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	if o.NodeID == "" || o.Storage == nil || o.Host == nil {
 		return o, errors.New("cluster: NodeID, Storage and Host must be given")
+	}
+	if err := o.checkPeers(); err != nil {
+		return o, err
+	}
+	if o.PeerAddr == "" && o.Peer != nil && o.Peer.Listener != nil {
+		o.PeerAddr = o.Peer.Listener.Addr().String()
 	}
 	if o.PeerAddr == "" {
 		o.PeerAddr = o.NodeID
@@ -89,6 +117,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	setDefault(&o.RequestTimeout, DefaultRequestTimeout)
 	setDefault(&o.ElectionTimeout, DefaultElectionTimeout)
+	if o.Peer == nil {
+		setDefault(&o.CommitTimeout, aloneCommitTimeout)
+	}
+	setDefault(&o.CommitTimeout, DefaultCommitTimeout)
 	setDefault(&o.InFlight, DefaultInFlight)
 	setDefault(&o.SmallEntry, DefaultSmallEntry)
 	setDefault(&o.EntryBytes, DefaultEntryBytes)
@@ -113,6 +145,25 @@ type Node struct {
 	fsm      *fsm.Machine
 	raft     *raft.Raft
 	raftLog  *closableLog
+	// handing is set while the leadership is given away.
+	handing atomic.Bool
+	// raftQuiet is set while Raft is shut down: its complaints are no news then.
+	raftQuiet atomic.Bool
+	port      *port // nil without peers
+	errands   *errands
+	quit      chan struct{} // closed at the stop
+	held      chan struct{} // closed to let go what the transport holds
+	sought    chan struct{} // closed when seek has ended; nil without peers
+	unseek    context.CancelFunc
+	idMu      sync.Mutex    // of identity.cluster
+	hopeless  chan struct{} // closed when the stop waits for nothing more
+	leaving   sync.Once
+	observer  *raft.Observer
+	observed  chan raft.Observation
+	watched   chan struct{} // closed when watch has ended
+
+	leaderMu    sync.Mutex
+	leaderMoved chan struct{} // closed, and made anew, at each change of leader
 
 	agent      *agent
 	proposer   *proposer
@@ -125,34 +176,45 @@ type Node struct {
 	failure   error
 	closeOnce sync.Once
 	closeErr  error
+	transfers transfers
 }
 
-// Open starts a node: it founds a cluster of one on an empty store, loads the
-// state, wins the election, and registers. It returns when the host serves and
-// the settings given by flags are in force, or with an error when ctx ends or
-// something is wrong with the data directory or a setting. The store stays the
-// caller's to close, after Close.
-func Open(ctx context.Context, o Options) (*Node, error) {
+// Open starts a node: on an empty store it founds a cluster, of one or together
+// with the others of InitialCluster, or joins one; it loads the state and starts
+// Raft. An error says that something is wrong with the options or the data
+// directory. It does not wait for the other nodes: the host serves once there is a
+// leader and this node's registration is applied; Serving waits for that.
+// The store stays the caller's to close, after Close.
+func Open(o Options) (*Node, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{})}
+	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{}), quit: make(chan struct{}), held: make(chan struct{}), hopeless: make(chan struct{}), leaderMoved: make(chan struct{}), watched: make(chan struct{})}
+	if n.identity, err = identify(o.Storage.Stable(), &o); err != nil {
+		return nil, err
+	}
 	n.wire()
 	if err = n.applier.load(); err != nil {
 		return nil, err
 	}
-	if n.identity, err = identify(o.Storage.Stable(), o.NodeID, o.Rand); err != nil {
-		return nil, err
+	if o.Peer != nil {
+		if n.port, err = newPort(n); err != nil {
+			return nil, err
+		}
+		n.applier.configured = n.port.configure
 	}
-	if err := n.startRaft(); err != nil {
+	if err = n.startRaft(); err != nil {
+		if n.port != nil {
+			err = errors.Join(err, n.port.discard())
+		}
 		return nil, err
 	}
 	n.start()
-	if err := n.awaitServing(ctx); err != nil {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		return nil, errors.Join(err, n.Close(closing))
+	if n.port != nil {
+		if err := n.servePeers(); err != nil {
+			return nil, errors.Join(err, n.Close(context.Background()))
+		}
 	}
 	return n, nil
 }
@@ -161,18 +223,87 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 func (n *Node) wire() {
 	o := &n.opts
 	n.proposer = newProposer(o.Clock, n.log, o)
-	n.snapshots = newSnapshotter(o.SnapshotBytes, n.log)
+	n.snapshots = newSnapshotter(o, surplus(o.Storage.Log(), o.TrailingLogs), n.log)
 	n.agent = newAgent(agentOptions{
-		node: o.NodeID, host: o.Host, clock: o.Clock, log: n.log, rand: o.Rand,
+		node: o.NodeID, disk: n.identity.disk, announce: o.Announce, host: o.Host, clock: o.Clock, log: n.log, rand: o.Rand,
 		requestTimeout: o.RequestTimeout, batchBytes: o.EntryBytes,
-		diskFull: n.diskFull, wake: n.proposer.wake, fatal: n.fatal,
+		diskFull: n.diskFull, wake: n.wakeLinks(), fatal: n.fatal,
 		settings: o.Settings, setting: n.fsm.Setting,
 	})
+	n.errands = &errands{}
 	n.proposer.sources = []source{n.agent}
+	if o.Peer != nil {
+		n.proposer.add(n.errands)
+	}
 	n.applier = &applier{
 		storage: o.Storage, host: o.Host, agent: n.agent, proposer: n.proposer, log: n.log,
 		fatal: n.fatal, grew: n.snapshots.grew, machine: n.fsm,
 	}
+}
+
+// wakeLinks returns what wakes the links to the leader: the local proposer, and
+// the way to another node.
+func (n *Node) wakeLinks() func() {
+	if n.opts.Peer == nil {
+		return n.proposer.wake
+	}
+	return func() {
+		n.proposer.wake()
+		n.port.fwd.wake()
+	}
+}
+
+// servePeers lets the other nodes in, and reaches them.
+func (n *Node) servePeers() error {
+	n.port.start()
+	servers, err := n.servers()
+	if err != nil {
+		return err
+	}
+	n.port.configure(servers)
+	if err := n.port.serve(); err != nil {
+		return err
+	}
+	n.sought = make(chan struct{})
+	var ctx context.Context
+	ctx, n.unseek = context.WithCancel(context.Background())
+	go n.seek(ctx)
+	return nil
+}
+
+// leadsIn reports whether this node leads in a term.
+func (n *Node) leadsIn(term uint64) bool {
+	return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
+}
+
+// ClusterID returns the id of the cluster, empty while this node is in none.
+func (n *Node) ClusterID() string {
+	n.idMu.Lock()
+	defer n.idMu.Unlock()
+	return n.identity.cluster
+}
+
+// diverged ends a node whose state is wrong: nothing is applied or answered any more.
+func (n *Node) diverged(err error) {
+	n.applier.dead.Store(true)
+	n.agent.mu.Lock()
+	inc := n.agent.inc
+	n.agent.mu.Unlock()
+	n.agent.end(inc, err)
+	n.applier.die(err)
+}
+
+// removed ends a node that is not a member any more: its clients' connections
+// first, then the links, by which the leader sees that it has.
+func (n *Node) removed(err error) {
+	n.dismissed(err)
+	n.port.mesh.stop()
+	select {
+	case <-n.failed:
+	default:
+		n.log.Error("this node is not a member of the cluster any more", "error", err)
+	}
+	n.fatal(err)
 }
 
 // start starts the goroutines, Raft's run already.
@@ -181,9 +312,20 @@ func (n *Node) start() {
 	n.leadership = &leadership{
 		raft: n.raft, clock: n.opts.Clock, log: n.log, proposer: n.proposer,
 		resend: n.agent.resend, now: n.applier.now.Load,
-		stuckAfter: 2 * n.opts.ElectionTimeout, fatal: n.fatal,
-		quit: make(chan struct{}), done: make(chan struct{}),
+		handing:    func() bool { return n.handing.Swap(false) },
+		stuckAfter: 3 * n.opts.ElectionTimeout, fatal: n.fatal,
+		left: n.applier.remotes.drop, tidy: n.tidy,
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
+	n.observed = make(chan raft.Observation, 16)
+	n.observer = raft.NewObserver(n.observed, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState:
+			return true
+		}
+		return false
+	})
+	n.raft.RegisterObserver(n.observer)
 	var newest fsm.Incarnation
 	var timeout int64
 	n.applier.view(func() {
@@ -192,17 +334,25 @@ func (n *Node) start() {
 	n.agent.start(newest, time.Duration(timeout)*time.Millisecond)
 	go n.proposer.run()
 	go n.leadership.run()
+	go n.watch()
 	go n.snapshots.run(n.raft)
 }
 
-func (n *Node) awaitServing(ctx context.Context) error {
+// Serving waits until the host serves and the settings given by flags are in
+// force. An error says that ctx has ended, that the cluster refused a setting, or
+// why this node can go on no more; the node is still to be closed.
+func (n *Node) Serving(ctx context.Context) error {
 	for _, ready := range []<-chan struct{}{n.agent.served, n.agent.internal.settled} {
 		select {
 		case <-ready:
 		case <-n.failed:
 			return n.failure
 		case <-ctx.Done():
-			return fmt.Errorf("cluster: node %q does not serve yet: no leader, or not enough nodes: %w", n.opts.NodeID, ctx.Err())
+			err := fmt.Errorf("cluster: node %q does not serve yet: no leader, or not enough nodes: %w", n.opts.NodeID, ctx.Err())
+			if n.port != nil {
+				err = errors.Join(err, n.port.lastRefusal())
+			}
+			return err
 		}
 	}
 	return n.agent.internal.err()
@@ -212,7 +362,12 @@ func (n *Node) awaitServing(ctx context.Context) error {
 // the cluster. The ops stay the caller's, and unchanged until they are answered
 // or Host.End was called for their incarnation; those of an incarnation that is
 // not the one that serves are dropped.
-func (n *Node) Propose(ops []*fsm.Op) { n.agent.propose(ops) }
+func (n *Node) Propose(ops []*fsm.Op) {
+	if canary.LocalRead { // a leader answers queries from its own state, deposed or not
+		localRead(n, ops)
+	}
+	n.agent.propose(ops)
+}
 
 // Fresh returns nil while the cluster surely still counts on this incarnation:
 // less than 95 % of session-timeout has passed since the newest counted
@@ -242,36 +397,4 @@ func (n *Node) fatal(err error) {
 		close(n.failed)
 		n.opts.OnFatal(err)
 	})
-}
-
-// Close stops the node in order: it takes no more ops, lets those it has be
-// applied until ctx ends, and shuts Raft down. What is left is answered
-// CLUSTERDOWN or UNCERTAIN. Holds are not released.
-func (n *Node) Close(ctx context.Context) error {
-	n.closeOnce.Do(func() { n.closeErr = n.close(ctx) })
-	return n.closeErr
-}
-
-func (n *Node) close(ctx context.Context) error {
-	select {
-	case <-n.agent.close():
-	case <-n.failed:
-	case <-ctx.Done():
-		n.log.Warn("the node stops with requests that are not applied", "error", ctx.Err())
-	}
-	close(n.leadership.quit)
-	<-n.leadership.done
-	close(n.proposer.quit)
-	<-n.proposer.done
-	n.proposer.drain(ctx)
-	err := n.raft.Shutdown().Error()
-	n.applier.keepAll() // so that the next start has nothing to replay
-	n.raftLog.close()
-	close(n.snapshots.quit)
-	<-n.snapshots.done
-	n.agent.stop()
-	if err != nil {
-		return fmt.Errorf("cluster: shutting Raft down: %w", err)
-	}
-	return nil
 }

@@ -97,7 +97,7 @@ func TestOtherNodeID(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	if _, err := Open(context.Background(), Options{}); err == nil {
+	if _, err := Open(Options{}); err == nil {
 		t.Fatal("no error")
 	}
 }
@@ -359,6 +359,31 @@ func TestSnapshotByBytes(t *testing.T) {
 			t.Fatalf("%d holds after the restart", holds)
 		}
 		n.stop(t)
+	})
+}
+
+// The log of a node that restarts long before its log is worth a cut is cut all the same.
+func TestSnapshotOverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		last := uint64(0)
+		for range 20 {
+			n := open(t, fs, func(o *Options) { o.SnapshotEntries, o.TrailingLogs = 64, 8 })
+			c := n.h.connect()
+			for range 16 {
+				c.do(t, lock("a"))
+			}
+			synctest.Wait()
+			s := n.Status()
+			if kept := s.LogLast - s.LogFirst; kept > 2*(64+8) {
+				t.Fatalf("the log has %d entries", kept)
+			}
+			last = s.LogLast
+			n.stop(t)
+		}
+		if last < 300 {
+			t.Errorf("%d entries were written: too few to say anything", last)
+		}
 	})
 }
 

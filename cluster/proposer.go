@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // consensus is what this package needs of *raft.Raft while it runs.
@@ -39,12 +41,22 @@ type round struct {
 	items      [][]byte
 	size       int // bytes of the items
 	limit      int
+	// copies makes the round keep the items' bytes in buf: they are used after
+	// another link may have drawn.
+	copies bool
+	buf    []byte
 }
 
 func (r *round) add(item []byte) {
-	r.items = append(r.items, item)
 	r.size += len(item)
+	if r.copies {
+		r.buf = append(r.buf, item...)
+		return
+	}
+	r.items = append(r.items, item)
 }
+
+func (r *round) empty() bool { return len(r.keepalives) == 0 && r.size == 0 }
 
 // room reports whether another item may be added. The last one may overshoot.
 func (r *round) room() bool { return r.size < r.limit }
@@ -52,7 +64,7 @@ func (r *round) room() bool { return r.size < r.limit }
 func (r *round) reset() {
 	clear(r.keepalives)
 	clear(r.items)
-	r.keepalives, r.items, r.size = r.keepalives[:0], r.items[:0], 0
+	r.keepalives, r.items, r.size, r.buf = r.keepalives[:0], r.items[:0], 0, r.buf[:0]
 }
 
 // Pace of the proposer.
@@ -81,10 +93,9 @@ type flight struct {
 // proposer builds the leader's entries and stamps them with cluster time. It is
 // closed while this node does not lead.
 type proposer struct {
-	raft    consensus // set before run
-	clock   Clock
-	log     *slog.Logger
-	sources []source
+	raft  consensus // set before run
+	clock Clock
+	log   *slog.Logger
 	// inFlight entries at most are under way at once; more than one only while
 	// those ahead are smaller than smallEntry bytes.
 	inFlight, smallEntry int
@@ -101,7 +112,12 @@ type proposer struct {
 	// loop sets it without waiting for a proposal being built.
 	deadline atomic.Int64
 
+	// leads is open, for those who do not want to wait.
+	leads atomic.Bool
+
 	mu      sync.Mutex
+	sources []source // never changed in place
+	first   int      // which source comes first in the next entry
 	open    bool
 	time    leaderClock
 	stamped int64 // cluster time of the newest entry
@@ -128,10 +144,27 @@ func newProposer(clock Clock, log *slog.Logger, o *Options) *proposer {
 	return p
 }
 
+// add makes a source one that is drawn from; remove undoes it.
+func (p *proposer) add(s source) {
+	p.mu.Lock()
+	p.sources = append(slices.Clone(p.sources), s)
+	p.mu.Unlock()
+}
+
+func (p *proposer) remove(s source) {
+	p.mu.Lock()
+	p.sources = slices.DeleteFunc(slices.Clone(p.sources), func(x source) bool { return x == s })
+	p.mu.Unlock()
+}
+
 // start takes office: the clock starts at the machine's time.
 func (p *proposer) start(ms int64) {
+	if canary.ClockFromZero { // time stands still until the new leader has caught up
+		ms = 0
+	}
 	p.mu.Lock()
 	p.open, p.stamped, p.refused = true, ms, time.Time{}
+	p.leads.Store(true)
 	p.time.start(ms, p.clock.Now())
 	p.mu.Unlock()
 	p.look()
@@ -140,7 +173,7 @@ func (p *proposer) start(ms int64) {
 // restart sets the clock of a leader whose state was replaced.
 func (p *proposer) restart(ms int64) {
 	p.mu.Lock()
-	if p.open {
+	if p.open && !canary.RestoreKeepsClock { // canary: the time of the state that is gone
 		p.stamped = ms
 		p.time.start(ms, p.clock.Now())
 	}
@@ -151,6 +184,7 @@ func (p *proposer) restart(ms int64) {
 func (p *proposer) stop() {
 	p.mu.Lock()
 	p.open = false
+	p.leads.Store(false)
 	p.mu.Unlock()
 }
 
@@ -211,15 +245,20 @@ func (p *proposer) next() (*flight, time.Duration) {
 	if !tick && !p.anything() {
 		return nil, wait
 	}
-	for _, s := range p.sources {
-		s.draw(&p.round)
+	for i := range p.sources {
+		p.sources[(p.first+i)%len(p.sources)].draw(&p.round)
 	}
-	if len(p.round.items) == 0 && len(p.round.keepalives) == 0 && !tick {
+	p.first++ // one source that fills every entry must not starve the others
+	// The time is read again behind the ops: one that came after the first reading
+	// would be granted its lease before it was asked for.
+	ms = p.time.sample(p.clock.Now())
+	empty := p.round.empty()
+	if empty && !tick {
 		return nil, wait
 	}
 	f := &flight{at: now, data: p.buffer()}
 	f.data = fsm.AppendEntry(f.data, ms, p.round.keepalives, p.round.items...)
-	if len(p.round.items) == 0 && len(p.round.keepalives) == 0 {
+	if empty {
 		p.counts.ticks++
 	}
 	p.round.reset()
@@ -259,12 +298,15 @@ func (p *proposer) place(now time.Time) bool {
 // does all that is due. The clock is sampled at each call.
 func (p *proposer) tick(ms int64) (now bool, wait time.Duration) {
 	deadline := p.deadline.Load()
-	if deadline < 0 {
+	if deadline < 0 && !canary.IdleWrites { // canary: an idle cluster fills its disks
 		return false, samplePeriod
 	}
 	at := p.stamped + tickEvery
-	if deadline > p.stamped {
+	if deadline > p.stamped && !canary.DeadlineLate { // canary: what is due waits for the next second
 		at = min(at, deadline)
+	}
+	if canary.NoTicks { // a change of leader loses all the time since the last entry
+		at = max(p.stamped+tickEvery, deadline)
 	}
 	if ms >= at {
 		return true, 0
@@ -293,7 +335,7 @@ func (p *proposer) settle(f *flight, fut raft.ApplyFuture) {
 			break
 		}
 	}
-	freed, last := !f.committed, len(p.flights) == 0
+	freed, last, sources := !f.committed, len(p.flights) == 0, p.sources
 	switch {
 	case err == nil:
 		// The state machine is done with the data, the log store has copied it.
@@ -312,7 +354,7 @@ func (p *proposer) settle(f *flight, fut raft.ApplyFuture) {
 	}
 	p.mu.Unlock()
 	if err != nil {
-		for _, s := range p.sources {
+		for _, s := range sources {
 			s.failed(err)
 		}
 	}
@@ -364,6 +406,13 @@ func (p *proposer) expect(deadline int64) {
 	if was := p.deadline.Swap(deadline); deadline >= 0 && (was < 0 || deadline < was) {
 		p.wake()
 	}
+}
+
+// accepted tells that entries are not refused any more.
+func (p *proposer) accepted() {
+	p.mu.Lock()
+	p.refused = time.Time{}
+	p.mu.Unlock()
 }
 
 // refusedSince returns since when proposals are refused because of a leadership

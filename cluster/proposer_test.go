@@ -234,6 +234,7 @@ func office(t *testing.T, r *testRaft) (s *testSource, resent func() int, fatal 
 	n := 0
 	l := &leadership{
 		raft: r, clock: p.clock, log: quiet(), proposer: p, now: func() int64 { return 0 }, stuckAfter: time.Second,
+		left: func() {}, tidy: func() {}, handing: func() bool { return false },
 		resend: func() { mu.Lock(); n++; mu.Unlock() }, fatal: func(err error) { fatal <- err },
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -260,7 +261,8 @@ func TestEachTermIsOpenedAnew(t *testing.T) {
 		for term := uint64(2); term < 5; term++ {
 			r.set(func() { r.state, r.term = raft.Leader, term })
 			time.Sleep(time.Second)
-			if got := resent(); got != int(term-1) {
+			// Once for the new term, whoever leads it, and once when this office is open.
+			if got := resent(); got != 2*int(term-1) {
 				t.Fatalf("term %d: resent %d times", term, got)
 			}
 		}
@@ -291,7 +293,9 @@ func TestStuckTransferIsFatal(t *testing.T) {
 		r := &testRaft{state: raft.Leader, term: 1, leaderCh: make(chan bool, 1)}
 		s, _, fatal := office(t, r)
 		time.Sleep(time.Second)
-		r.set(func() { r.apply = raft.ErrLeadershipTransferInProgress })
+		r.set(func() {
+			r.apply, r.barrier = raft.ErrLeadershipTransferInProgress, raft.ErrLeadershipTransferInProgress
+		})
 		s.mu.Lock()
 		s.item = []byte{1} // found at the next sample
 		s.mu.Unlock()
@@ -311,6 +315,28 @@ func TestStuckTransferIsFatal(t *testing.T) {
 	})
 }
 
+// A transfer that ended, and nothing to propose since: that is no stuck leader.
+func TestTransferThatEndedIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &testRaft{state: raft.Leader, term: 1, leaderCh: make(chan bool, 1)}
+		s, _, fatal := office(t, r)
+		time.Sleep(time.Second)
+		r.set(func() { r.apply = raft.ErrLeadershipTransferInProgress })
+		s.mu.Lock()
+		s.item = []byte{1}
+		s.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		if len(fatal) != 0 {
+			t.Fatal(<-fatal)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.failures) != 1 {
+			t.Fatalf("failures %v", s.failures)
+		}
+	})
+}
+
 func TestMeaning(t *testing.T) {
 	if meaning(nil) != nil {
 		t.Fatal("nil has a meaning")
@@ -325,4 +351,32 @@ func TestMeaning(t *testing.T) {
 			t.Errorf("%v: %v (%v), want %v", err, e.Outcome, e, want)
 		}
 	}
+}
+
+// lateSource has its op come while the entry is being built.
+type lateSource struct {
+	testSource
+	came func()
+}
+
+func (s *lateSource) draw(r *round) {
+	s.came()
+	s.testSource.draw(r)
+}
+
+// An entry's time is not before any of its ops came: a lease would begin, and end,
+// before it was asked for.
+func TestEntryTimeIsBehindItsOps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProposer(SystemClock{}, quiet(), &Options{InFlight: 1, EntryBytes: 1 << 20})
+		p.start(1000)
+		s := &lateSource{came: func() { time.Sleep(40 * time.Millisecond) }}
+		s.item = fsm.AppendBatch(nil, 1, 1, nil)
+		p.add(s)
+		f, _ := p.next()
+		var e fsm.Entry
+		if err := fsm.DecodeEntry(f.data, &e); err != nil || e.Time != 1040 {
+			t.Fatalf("the entry's time is %d (%v), its op came at 1040", e.Time, err)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // markGrain is how finely the age of queued ops is kept.
@@ -113,6 +114,9 @@ func (q *opQueue) expire(cutoff, now time.Time) []*fsm.Op {
 			case !nobodys(o) && (old || cut):
 				gone[o.Conn] = struct{}{}
 				down = append(down, o)
+				if canary.DownKept { // what got CLUSTERDOWN is done all the same
+					stay = append(stay, o)
+				}
 			default:
 				stay = append(stay, o)
 			}
@@ -136,6 +140,7 @@ type batch struct {
 	told   int    // how many of its ops were answered UNCERTAIN
 	moves  []move // the connections that it opens and ends
 	due    bool   // to be sent (again)
+	lent   *round // the link that may still be reading item; nil: none
 	// first is when it was first sent, by Clock.Boot; sent when it was last sent.
 	first time.Duration
 	sent  time.Time
@@ -184,6 +189,14 @@ func (b *batch) overdue(cutoff time.Time) ([]fsm.Address, error) {
 	}
 	b.told = upto
 	return late, nil
+}
+
+// give adds the batch to a link's round.
+func (b *batch) give(r *round) {
+	if !r.copies {
+		b.lent = r
+	}
+	r.add(b.item)
 }
 
 // oldest returns when the first op came that was not told yet.

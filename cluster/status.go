@@ -18,8 +18,9 @@ type Status struct {
 	// LeaderID and LeaderAddr are empty while there is no leader.
 	LeaderID, LeaderAddr string
 	Term                 uint64
-	// Commit is Raft's commit index; Applied and AppliedTerm are the machine's;
-	// LogFirst and LogLast the log's, 0 when it is empty.
+	// Commit is Raft's commit index. Applied is up to where all is applied, Raft's
+	// own entries included; AppliedTerm is the machine's. LogFirst and LogLast are the
+	// log's, 0 when it is empty.
 	Commit, Applied, AppliedTerm, LogFirst, LogLast uint64
 	// ClusterTime is the machine's, in ms.
 	ClusterTime int64
@@ -46,9 +47,9 @@ type Counters struct {
 // Status returns where the node stands. It never waits for a leader.
 func (n *Node) Status() Status {
 	s := Status{
-		NodeID: n.opts.NodeID, ClusterID: n.identity.cluster, DiskID: n.identity.disk,
+		NodeID: n.opts.NodeID, ClusterID: n.ClusterID(), DiskID: n.identity.disk,
 		Term: n.raft.CurrentTerm(), Commit: n.raft.CommitIndex(),
-		Applied: n.applier.index.Load(), AppliedTerm: n.applier.term.Load(), ClusterTime: n.applier.now.Load(),
+		Applied: n.applied(), AppliedTerm: n.applier.term.Load(), ClusterTime: n.applier.now.Load(),
 		LastContact: -1,
 	}
 	switch n.raft.State() {
@@ -74,6 +75,24 @@ func (n *Node) Status() Status {
 	n.proposer.status(&s)
 	s.Counters.Snapshots = n.snapshots.taken.Load()
 	return s
+}
+
+// ownEntries is how many entries of Raft's own in a row applied looks at: they come
+// one by one, with elections and changes of membership.
+const ownEntries = 16
+
+// applied returns up to where all is applied. The machine sees only what was
+// proposed to it: what follows and is Raft's own needs no applying.
+func (n *Node) applied() uint64 {
+	index, handed := n.applier.index.Load(), n.raft.AppliedIndex()
+	for range ownEntries {
+		var l raft.Log
+		if index >= handed || n.raftLog.GetLog(index+1, &l) != nil || l.Type == raft.LogCommand {
+			break
+		}
+		index++
+	}
+	return index
 }
 
 func (a *agent) status(s *Status) {

@@ -29,6 +29,10 @@ type Storage interface {
 	// Restore replaces the state by a snapshot's; store.ErrRestartRaft comes
 	// after a restore that has succeeded.
 	Restore(r io.Reader, index, term uint64) error
+	// OpenBackup takes a backup of the state as it is on disk.
+	OpenBackup(info store.BackupInfo) (*store.Backup, error)
+	// Configuration returns the configuration that is kept with the state.
+	Configuration() (conf raft.Configuration, index uint64)
 	// SetConfiguration keeps the newest committed configuration with the state.
 	SetConfiguration(index uint64, conf raft.Configuration)
 	// DiskFree returns the free and total bytes of the file system.
@@ -60,6 +64,13 @@ type Host interface {
 	// Uncertain: request-timeout passed since these ops were proposed; they were
 	// sent and are not applied yet. Answer UNCERTAIN and close.
 	Uncertain(ops []fsm.Address, err error)
+	// Fast hands over replies that the leader sent ahead of our own loop: they fill
+	// open slots, in order, and change nothing else. Deliver brings them again.
+	Fast(replies []fsm.Reply)
+	// Installed: the state was taken over from another node; look tells where a
+	// connection stands in it. Waits that are still there go on; who has lost an
+	// answer, or its session, is answered UNCERTAIN and closed.
+	Installed(look func(fsm.ConnID) fsm.Standing)
 	// Contacts returns the HEARTBEAT sessions spoken for since the last call.
 	Contacts() []fsm.SessionID
 }
@@ -78,6 +89,9 @@ type machine interface {
 	Settings() fsm.Settings
 	Setting(name string) (value string, ok bool)
 	NewestIncarnation(node string) fsm.Incarnation
+	Node(name string) (fsm.NodeInfo, bool)
+	Nodes() []fsm.NodeInfo
+	Conn(id fsm.ConnID) (fsm.ConnInfo, bool)
 }
 
 var _ machine = (*fsm.Machine)(nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // vouch is what is known of how long the cluster still counts on this
@@ -61,6 +62,12 @@ func (v *vouch) shrink(timeout time.Duration) {
 func (v *vouch) publish() {
 	v.fresh.Store(int64(v.from + v.timeout - v.timeout/20))
 	v.half.Store(int64(v.from + v.timeout/2))
+	if canary.NoMargin { // until the very moment at which the machine may end it
+		v.fresh.Store(int64(v.from + v.timeout))
+	}
+	if canary.PingAlways { // an answered PING promises nothing
+		v.half.Store(v.fresh.Load())
+	}
 }
 
 // keepalives numbers this incarnation's keepalives and keeps what was sent and
@@ -71,12 +78,17 @@ type keepalives struct {
 	due    time.Duration // when the next one is due, by Clock.Boot
 	next   fsm.Keepalive // what it carries; valid while ready
 	sent   []sentKeepalive
+	// full is what the machine was told of the disk. A node without connections
+	// sends no keepalives; look is when it looks at its disk next, by Clock.Boot.
+	full bool
+	look time.Duration
 }
 
 type sentKeepalive struct {
 	number   uint64
 	at       time.Duration
 	contacts []fsm.SessionID
+	full     bool
 }
 
 func (k *keepalives) reset() { *k = keepalives{} }
@@ -101,7 +113,7 @@ func (k *keepalives) send(inc fsm.Incarnation, boot time.Duration) fsm.Keepalive
 	ka := k.next
 	ka.Incarnation, ka.Number = inc, k.number
 	k.ready, k.next = false, fsm.Keepalive{}
-	k.sent = append(k.sent, sentKeepalive{number: ka.Number, at: boot, contacts: ka.Contacts})
+	k.sent = append(k.sent, sentKeepalive{number: ka.Number, at: boot, contacts: ka.Contacts, full: ka.DiskFull})
 	return ka
 }
 
@@ -110,7 +122,7 @@ func (k *keepalives) send(inc fsm.Incarnation, boot time.Duration) fsm.Keepalive
 func (k *keepalives) counted(number uint64) (at time.Duration, ok bool) {
 	for i, s := range k.sent {
 		if s.number == number {
-			k.sent = k.sent[:copy(k.sent, k.sent[i+1:])]
+			k.sent, k.full = k.sent[:copy(k.sent, k.sent[i+1:])], s.full
 			return s.at, true
 		}
 	}

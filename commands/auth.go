@@ -19,10 +19,17 @@ const (
 	badClientName   problem = "ERR Client names cannot contain spaces, newlines or special characters."
 )
 
-// mayRun reports whether the connection may run the command: AUTH, HELLO, QUIT
-// and RESET always, anything else after AUTH where a password is required.
-func (c *client) mayRun(spec *Spec) bool {
-	return spec.Flags&NoAuth != 0 || c.allowed()
+// mayRun says why the connection may not run the command: AUTH, HELLO, QUIT
+// and RESET it always may, anything else after AUTH where a password is
+// required; a subscriber with RESP2 only what cannot be taken for a message.
+func (c *client) mayRun(spec *Spec) problem {
+	switch {
+	case spec.Flags&NoAuth == 0 && !c.allowed():
+		return noAuth
+	case c.subscribed > 0 && c.rc.Proto() == 2 && !spec.subscriber:
+		return problem("ERR Can't execute '" + spec.full + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	}
+	return noProblem
 }
 
 // allowed reports whether the connection is authenticated or need not be.
@@ -148,14 +155,24 @@ func runHello(c *client, args [][]byte) {
 	if h.proto != 0 {
 		c.rc.SetProto(h.proto)
 	}
+	mode, role := c.h.mode(), "master"
+	if !c.h.leads() {
+		role = "replica"
+	}
+	fields := 7
+	if c.h.sentinel != nil {
+		fields-- // as Redis, which has no role there
+	}
 	w := c.rc.Begin()
-	w.Map(7)
+	w.Map(fields)
 	text(w, "server", "redlockd")
 	text(w, "version", RedisVersion)
 	number(w, "proto", int64(c.rc.Proto()))
 	number(w, "id", int64(id))
-	text(w, "mode", c.h.o.Mode)
-	text(w, "role", "master")
+	text(w, "mode", mode)
+	if c.h.sentinel == nil {
+		text(w, "role", role)
+	}
 	w.BulkString("modules")
 	w.Array(0)
 	c.rc.End(0)

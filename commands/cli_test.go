@@ -23,6 +23,8 @@ func TestRedisCLIHelp(t *testing.T) {
 		{"unwait", "UNWAIT key ID request [OWNER label]"},
 		{"client setinfo", "CLIENT SETINFO LIB-NAME libname|LIB-VER libver"},
 		{"@generic", "DESTROY key [NOTE text]"},
+		{"cluster failover", "CLUSTER FAILOVER [node-id]"},
+		{"@cluster", "CLUSTER MEET address [port] [peer-port]"},
 		{"time", "summary: Tells the node's wall clock"},
 	} {
 		out, err := exec.Command(cli, append([]string{"-p", port, "help"}, strings.Fields(tt.topic)...)...).CombinedOutput()

@@ -19,13 +19,21 @@ type client struct {
 
 	// Of the reader goroutine alone.
 	authed  bool
-	barrier bool   // RESET is under way: what comes behind it waits
+	barrier bool   // RESET or the like is under way: what comes behind it waits
 	op      fsm.Op // scratch of the command being parsed
+
+	readOnly, asking bool // READONLY, ASKING: see redirect.go
+	subscribed       int  // channels and patterns
 
 	last atomic.Pointer[Spec] // newest command, for CLIENT LIST
 
 	mu              sync.Mutex
 	libName, libVer string
+	cancel          func() // ends the newest of what later began
+	gone            bool   // closed
+	backup          *backup
+
+	subs subscriptions // with the hub's lock
 
 	// Of the goroutine that delivers answers; sessions calls Answer, Flush and
 	// Close of one connection never at the same time.
@@ -41,8 +49,11 @@ var _ sessions.Answerer = (*client)(nil)
 func (c *client) command(args [][]byte) bool {
 	spec, p := c.h.table.resolve(args)
 	if p == noProblem && spec.isOp() && c.authed && !c.barrier {
-		c.op = fsm.Op{}
-		if p = spec.parse(args, &c.op); p == noProblem {
+		if p = c.elsewhere(spec, args); p == noProblem {
+			c.op = fsm.Op{}
+			p = spec.parse(args, &c.op)
+		}
+		if p == noProblem {
 			c.do(spec)
 			return true
 		}
@@ -59,8 +70,8 @@ func (c *client) command(args [][]byte) bool {
 		return true
 	}
 	c.last.Store(spec)
-	if p == noProblem && !c.mayRun(spec) {
-		p = noAuth
+	if p == noProblem {
+		p = c.mayRun(spec)
 	}
 	if p != noProblem {
 		spec.counts.rejected.Add(1)
@@ -71,6 +82,7 @@ func (c *client) command(args [][]byte) bool {
 		return c.command(args)
 	}
 	spec.counts.calls.Add(1)
+	c.asking = false
 	spec.run(c, args)
 	return true
 }

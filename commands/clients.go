@@ -21,6 +21,7 @@ func (c *client) line() string {
 	c.mu.Lock()
 	libName, libVer := c.libName, c.libVer
 	c.mu.Unlock()
+	channels, patterns := c.h.hub.counts(c)
 	flags, cmd := "N", "NULL"
 	if info.Waiting {
 		flags = "b"
@@ -28,10 +29,10 @@ func (c *client) line() string {
 	if s := c.last.Load(); s != nil {
 		cmd = s.full
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0"+
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=-1 name=%s age=%d idle=%d flags=%s db=0 sub=%d psub=%d ssub=0 multi=-1 watch=0"+
 		" obl=%d tot-net-in=%d tot-net-out=%d tot-cmds=%d events=r cmd=%s user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s"+
 		" session=%d session-name=%s outstanding=%d\n",
-		id, c.rc.RemoteAddr(), c.rc.LocalAddr(), c.sc.Name(), n.AgeMs/1000, n.IdleMs/1000, flags,
+		id, c.rc.RemoteAddr(), c.rc.LocalAddr(), c.sc.Name(), n.AgeMs/1000, n.IdleMs/1000, flags, channels, patterns,
 		n.Pending, n.BytesIn, n.BytesOut, n.Commands, cmd, defaultUser, c.rc.Proto(), libName, libVer,
 		info.Session, info.SessionName, info.Outstanding)
 }

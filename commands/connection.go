@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -28,6 +29,14 @@ func runPing(c *client, args [][]byte) {
 			return
 		}
 		c.failed(clusterDown(err))
+		return
+	}
+	if c.subscribed > 0 && c.rc.Proto() == 2 {
+		w := c.rc.Begin()
+		w.Array(2)
+		w.BulkString("pong")
+		w.Bulk(slices.Concat(args[1:]...))
+		c.rc.End(0)
 		return
 	}
 	if len(args) == 2 {
@@ -64,6 +73,9 @@ func runSelect(c *client, args [][]byte) {
 func runReset(c *client, _ [][]byte) {
 	c.rc.SetProto(2)
 	c.deauthenticate()
+	c.readOnly, c.asking = false, false
+	c.h.hub.forget(c)
+	c.setBackup(nil)
 	if c.sc.Known() {
 		c.op = fsm.Op{Code: fsm.OpReset}
 		c.barrier = true

@@ -20,9 +20,15 @@
 // write its parse and phrase (an op) or its run (anything else), and put a
 // dialogue with it into testdata. Then run go generate ./commands.
 //
-// What this package never does: it keeps no lock and no session, never waits,
-// and starts no goroutine. Parsing and phrasing LOCK, TRYLOCK and UNLOCK
-// allocates nothing.
+// What the package knows of other nodes comes by the interface Cluster: CLUSTER,
+// ROLE, INFO replication and raft, redirects (redirect.go) and the Sentinel port
+// (sentinel.go), which is a Handler of its own with a table of its own.
+// docs/cluster.md says which client sees what, and why.
+//
+// What this package never does: it keeps no lock and no session, and never
+// waits but in CLUSTER MEET, FORGET and FAILOVER, which have a goroutine each
+// (membership.go). Parsing and phrasing LOCK, TRYLOCK and UNLOCK allocates
+// nothing.
 package commands
 
 //go:generate go run ./internal/manual

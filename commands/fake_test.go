@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,6 +176,9 @@ type world struct {
 	sessions chan *fakeSession
 	settings *fakeSettings
 	stopped  chan struct{}
+	backups  atomic.Int32 // files of backups that are open
+	cluster  *fakeCluster // nil: a node alone
+	sentinel *Sentinel    // nil but on a Sentinel port
 
 	mu       sync.Mutex
 	password string
@@ -182,32 +186,70 @@ type world struct {
 	refuse   error
 }
 
+// newWorld is a node alone.
 func newWorld(t testing.TB, password string) *world {
+	t.Helper()
+	return newWorldOf(t, password, nil, nil)
+}
+
+// newWorldOf is a node of a cluster (nil: none) with further options.
+func newWorldOf(t testing.TB, password string, cluster *fakeCluster, more func(*Options)) *world {
 	t.Helper()
 	w := &world{
 		t:        t,
 		password: password,
+		cluster:  cluster,
 		sessions: make(chan *fakeSession, 64),
 		stopped:  make(chan struct{}, 4),
 		settings: &fakeSettings{values: map[string]string{"log-level": "info", "max-clients": "10000", "data-dir": "./redlockd-data"}},
 	}
-	cluster := map[string]string{}
+	values := map[string]string{}
 	for _, name := range fsm.SettingNames() {
-		cluster[name] = "10000"
+		values[name] = "10000"
 	}
-	w.h = NewHandler(Options{
-		Version: "0.1.0-test", RunID: strings.Repeat("ab", 20), Open: w.open, State: fakeState{cluster}, Settings: w.settings,
+	o := Options{
+		Version: "0.1.0-test", RunID: strings.Repeat("ab", 20), Open: w.open, State: fakeState{values}, Settings: w.settings,
 		Password: w.pass, Shutdown: func() { w.stopped <- struct{}{} },
-		Port: func() int { return 7379 },
-		Now:  func() time.Time { return time.Unix(1_795_300_813, 221_241_000) },
-		Status: func() Status {
-			return Status{NodeID: "n1", ClusterID: "c1", Incarnation: 1, Role: "leader", Leader: "n1", Term: 2, Applied: 1042, Nodes: 1}
-		},
+		Port:   func() int { return 7379 },
+		Now:    wallClock,
+		Status: cluster.status,
+		Backup: w.backup,
 		Net:    func() *resp.Stats { return w.srv.Stats() },
 		Limits: resp.NewLimits(),
 		Logger: slog.New(slog.DiscardHandler),
+	}
+	if cluster != nil {
+		o.Cluster = cluster
+	}
+	if more != nil {
+		more(&o)
+	}
+	w.h = NewHandler(o)
+	w.serve(w.h)
+	return w
+}
+
+// newSentinelWorld is a Sentinel port.
+func newSentinelWorld(t testing.TB, password string, cluster *fakeCluster) *world {
+	t.Helper()
+	w := &world{t: t, password: password, cluster: cluster}
+	w.sentinel = NewSentinel(SentinelOptions{
+		Version: "0.1.0-test", RunID: strings.Repeat("cd", 20), Port: func() int { return 26379 }, Cluster: cluster, Status: cluster.status,
+		Password: w.pass, Now: wallClock, Net: func() *resp.Stats { return w.srv.Stats() }, Limits: resp.NewLimits(),
+		Logger: slog.New(slog.DiscardHandler),
 	})
-	w.srv = resp.NewServer(resp.Options{Handler: w.h, Logger: slog.New(slog.DiscardHandler), Quiet: func(*resp.Conn) bool { return true }})
+	w.h = w.sentinel.Handler
+	w.serve(w.sentinel)
+	return w
+}
+
+func wallClock() time.Time { return time.Unix(1_795_300_813, 221_241_000) }
+
+// serve listens until the test ends.
+func (w *world) serve(h resp.Handler) {
+	t := w.t
+	t.Helper()
+	w.srv = resp.NewServer(resp.Options{Handler: h, Logger: slog.New(slog.DiscardHandler), Quiet: func(*resp.Conn) bool { return true }})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +267,6 @@ func newWorld(t testing.TB, password string) *world {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 func (w *world) pass() string {

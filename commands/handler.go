@@ -2,6 +2,7 @@ package commands
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redlockd/redlockd/resp"
@@ -9,9 +10,14 @@ import (
 
 // Handler runs the commands of all connections of a server. It is a resp.Handler.
 type Handler struct {
-	o       Options
-	table   *Table
-	started time.Time
+	o        Options
+	table    *Table
+	sections []section // of INFO
+	started  time.Time
+	hub      hub
+	sentinel *sentinel // nil but on the Sentinel port
+
+	backups atomic.Int32 // being read
 
 	mu      sync.RWMutex
 	clients map[*client]struct{}
@@ -24,8 +30,16 @@ func NewHandler(o Options) *Handler {
 	if o.Open == nil || o.State == nil {
 		panic("commands: NewHandler needs Options.Open and Options.State")
 	}
+	return newHandler(o)
+}
+
+func newHandler(o Options) *Handler {
 	o = o.withDefaults()
-	return &Handler{o: o, table: o.Table, started: o.Now(), clients: map[*client]struct{}{}}
+	h := &Handler{o: o, table: o.Table, sections: infoSections(), started: o.Now(), clients: map[*client]struct{}{}}
+	if h.o.Cluster == nil {
+		h.o.Cluster = alone{h}
+	}
+	return h
 }
 
 // Table returns the commands that the handler serves.
@@ -64,6 +78,13 @@ func (h *Handler) Closed(rc *resp.Conn, _ error) {
 	h.mu.Lock()
 	delete(h.clients, c)
 	h.mu.Unlock()
+	c.mu.Lock()
+	c.gone = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.mu.Unlock()
+	c.setBackup(nil)
 	c.sc.Closed()
 }
 

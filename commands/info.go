@@ -43,7 +43,7 @@ func runInfo(c *client, args [][]byte) {
 	all := asked["all"] || asked["everything"]
 	byDefault := len(args) == 1 || asked["default"] || all
 	b := &infoWriter{}
-	for _, s := range infoSections() {
+	for _, s := range c.h.sections {
 		if byDefault && !s.more || all || asked[strings.ToLower(s.name)] {
 			b.section(s.name)
 			s.write(c.h, b)
@@ -71,7 +71,7 @@ func infoServer(h *Handler, b *infoWriter) {
 	up := int64(now.Sub(h.started) / time.Second)
 	b.line("redis_version", RedisVersion)
 	b.line("redlockd_version", h.o.Version)
-	b.line("redis_mode", h.o.Mode)
+	b.line("redis_mode", h.mode())
 	b.line("os", runtime.GOOS+" "+runtime.GOARCH)
 	b.line("arch_bits", 32<<(^uint(0)>>63))
 	b.line("go_version", runtime.Version())
@@ -136,34 +136,6 @@ func infoStats(h *Handler, b *infoWriter) {
 	b.line("total_error_replies", rejected+failed)
 }
 
-func infoReplication(h *Handler, b *infoWriter) {
-	b.line("role", "master")
-	b.line("connected_slaves", 0)
-	b.line("master_repl_offset", h.o.Status().Applied)
-}
-
-func infoRaft(h *Handler, b *infoWriter) {
-	s := h.o.Status()
-	b.line("node_id", s.NodeID)
-	b.line("cluster_id", s.ClusterID)
-	b.line("incarnation", uint64(s.Incarnation))
-	b.line("raft_role", s.Role)
-	b.line("leader", s.Leader)
-	b.line("nodes", s.Nodes)
-	b.line("term", s.Term)
-	b.line("commit_index", s.Commit)
-	b.line("applied_index", s.Applied)
-	b.line("log_first_index", s.LogFirst)
-	b.line("log_last_index", s.LogLast)
-	b.line("snapshot_index", s.Snapshot)
-	contact := s.LastContact.Milliseconds()
-	if s.LastContact < 0 {
-		contact = -1
-	}
-	b.line("leader_last_contact_ms", contact)
-	b.line("cluster_time_ms", h.o.State.Now())
-}
-
 func infoLocks(h *Handler, b *infoWriter) {
 	s := h.o.State.Stats()
 	b.line("locks_held", s.Holds)
@@ -200,5 +172,5 @@ func infoCommandStats(h *Handler, b *infoWriter) {
 }
 
 func infoCluster(h *Handler, b *infoWriter) {
-	b.line("cluster_enabled", boolInt(h.o.Mode == "cluster"))
+	b.line("cluster_enabled", boolInt(h.clustered()))
 }

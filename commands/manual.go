@@ -12,13 +12,17 @@ func Manual() []byte {
 	t := NewTable()
 	b := &bytes.Buffer{}
 	b.WriteString(manualHead)
-	manualIndex(b, t)
-	b.WriteString("\n## Errors\n\nAn error is one line: the code, then a sentence that names the lock, the holder and the reason.\n\n")
+	manualIndex(b, t.listed())
+	sentinel := slices.DeleteFunc(sentinelTable().listed(), func(s *Spec) bool { return s.Group != "sentinel" && s.Group != "pubsub" })
+	b.WriteString("\nOn the Sentinel port (sentinel-listen), beside those about the connection, INFO, ROLE, TIME and COMMAND:\n\n")
+	manualIndex(b, sentinel)
+	b.WriteString("\n## Errors\n\nAn error is one line: the code, then a sentence that names the lock, the holder and the reason.\n" +
+		"Where followers redirect (follower-mode) they answer `MOVED slot address` or `READONLY`: nothing was done, the leader is to be asked.\n\n")
 	b.WriteString("| code | means | outcome |\n| --- | --- | --- |\n")
 	for _, e := range errorKinds() {
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", e.word, e.means, e.outcome)
 	}
-	for _, s := range t.listed() {
+	for _, s := range append(t.listed(), sentinel...) {
 		manualCommand(b, s, "##")
 		for _, sub := range s.Subs {
 			manualCommand(b, sub, "###")
@@ -37,8 +41,8 @@ milliseconds. Keys are 1 to 512 bytes of any kind, labels and request IDs 1 to 6
 
 `
 
-func manualIndex(b *bytes.Buffer, t *Table) {
-	for _, s := range t.listed() {
+func manualIndex(b *bytes.Buffer, specs []*Spec) {
+	for _, s := range specs {
 		fmt.Fprintf(b, "- [%s](#%s): %s\n", s.upper, anchor(s), s.Summary)
 		for _, sub := range s.Subs {
 			fmt.Fprintf(b, "  - [%s](#%s): %s\n", sub.upper, anchor(sub), sub.Summary)

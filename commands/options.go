@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -14,12 +15,11 @@ import (
 // Client libraries read it to choose what they send; it must be plain x.y.z.
 const RedisVersion = "7.2.0"
 
-// Options make a Handler. The functions are called by any goroutine and must not block.
+// Options make a Handler. The functions are called by any goroutine and must not block,
+// but where they say so.
 type Options struct {
 	// Version is redlockd's own; INFO shows it as redlockd_version.
 	Version string
-	// Mode is what HELLO and INFO call this server's mode; empty: standalone.
-	Mode string
 	// RunID is 40 hexadecimal digits, drawn anew at each start.
 	RunID string
 	// Port is the TCP port of the first listener, 0 if there is none.
@@ -30,6 +30,16 @@ type Options struct {
 	State State
 	// Status tells how this node does.
 	Status func() Status
+	// Cluster is the nodes; nil: this one alone, by its Status.
+	Cluster Cluster
+	// ClusterMode says when clients see a Redis Cluster.
+	ClusterMode ClusterMode
+	// Redirect makes a follower send lock commands to the leader (MOVED, or
+	// READONLY where clients see no cluster) instead of forwarding them.
+	Redirect bool
+	// Backup takes a backup of the state, and may wait for it until ctx ends; nil:
+	// there are none.
+	Backup func(ctx context.Context) (*Backup, error)
 	// Settings are the node's own settings; nil: none.
 	Settings Settings
 	// Password returns the password in force, empty: none is required. nil: none ever.
@@ -130,6 +140,8 @@ type Status struct {
 	LogLast     uint64
 	Snapshot    uint64 // index of the newest snapshot
 	Nodes       int    // in the configuration
+	// Hash is that of all of the state at HashIndex, the newest at which nodes compare it; nodes with the same index have the same.
+	HashIndex, Hash uint64
 	// LastContact is how long ago the leader was heard, 0 on the leader itself, -1 never.
 	LastContact time.Duration
 	// DiskFree and DiskTotal are bytes; 0: not known.
@@ -140,14 +152,14 @@ type Status struct {
 
 // withDefaults fills in what is optional.
 func (o Options) withDefaults() Options {
-	if o.Mode == "" {
-		o.Mode = "standalone"
-	}
 	if o.Port == nil {
 		o.Port = func() int { return 0 }
 	}
 	if o.Status == nil {
 		o.Status = func() Status { return Status{} }
+	}
+	if o.Backup == nil {
+		o.Backup = func(context.Context) (*Backup, error) { return nil, errors.New("ERR this node takes no backups") }
 	}
 	if o.Settings == nil {
 		o.Settings = noSettings{}

@@ -25,7 +25,9 @@ type peer struct {
 func (w *world) dial(t testing.TB) *peer {
 	t.Helper()
 	p := w.dialRefused(t)
-	p.s = <-w.sessions
+	if w.sentinel == nil {
+		p.s = <-w.sessions
+	}
 	return p
 }
 

@@ -17,17 +17,6 @@ func runTime(c *client, _ [][]byte) {
 	c.rc.End(0)
 }
 
-// runRole answers as a master without replicas: what a client may ask of this
-// node is what it may ask of any.
-func runRole(c *client, _ [][]byte) {
-	w := c.rc.Begin()
-	w.Array(3)
-	w.BulkString("master")
-	w.Uint(c.h.o.Status().Applied)
-	w.Array(0)
-	c.rc.End(0)
-}
-
 // runShutdown stops the node as SIGTERM does. Like Redis it answers nothing:
 // the connection closes.
 func runShutdown(c *client, args [][]byte) {

@@ -46,6 +46,8 @@ type Spec struct {
 	parse  func(args [][]byte, op *fsm.Op) problem
 	phrase func(w *resp.Writer, op *fsm.Op, r *fsm.Reply)
 	run    func(c *client, args [][]byte)
+	// subscriber: a connection with RESP2 may send it while it is subscribed.
+	subscriber bool
 
 	// Filled in by the table.
 	full   string
@@ -150,7 +152,7 @@ func (s *Spec) categories() []string {
 		has["slow"] = true
 	}
 	var cats []string
-	for _, c := range []string{"keyspace", "read", "write", "admin", "fast", "slow", "blocking", "dangerous", "connection"} {
+	for _, c := range []string{"keyspace", "read", "write", "admin", "fast", "slow", "blocking", "dangerous", "connection", "pubsub"} {
 		if has[c] {
 			cats = append(cats, c)
 		}
@@ -262,11 +264,12 @@ const (
 	ReplyArray
 	ReplyMap  // RESP2: a flat array
 	ReplyText // RESP3: verbatim; RESP2: bulk
+	ReplyPush // RESP2: array
 	ReplyNone // the connection closes
 )
 
 func (k ReplyKind) String() string {
-	return [...]string{"integer", "simple string", "bulk string", "null", "array", "map (RESP2: flat array)", "text", "none"}[k]
+	return [...]string{"integer", "simple string", "bulk string", "null", "array", "map (RESP2: flat array)", "text", "push (RESP2: array)", "none"}[k]
 }
 
 // Shape is one reply that a command may give, and what it means.

@@ -20,6 +20,7 @@ func serverSpecs() []*Spec {
 			run:        runInfo,
 		},
 		configSpec(),
+		backupSpec(),
 	}, smallServerSpecs()...)
 }
 
@@ -32,10 +33,13 @@ func smallServerSpecs() []*Spec {
 			Categories: []string{"admin", "dangerous"},
 			Group:      "server",
 			Complexity: "O(1)",
-			Summary:    "Tells the node's role, which is master on every node that serves",
-			Replies:    []Shape{array("master, the applied index, an empty array")},
-			Example:    "> ROLE\n1) \"master\"\n2) (integer) 1042\n3) (empty array)",
-			run:        runRole,
+			Summary:    "Tells the node's role: the leader is the master, a follower its slave",
+			Notes: []string{
+				"Where clients see no cluster (cluster-enabled) and followers forward, every node says master: what a client may ask of one it may ask of any. INFO raft tells the truth everywhere.",
+			},
+			Replies: []Shape{array("master, the applied index, an array for each replica (address, port, index); or slave, the leader's address and port, connected or connect, the applied index")},
+			Example: "> ROLE\n1) \"master\"\n2) (integer) 1042\n3) (empty array)",
+			run:     runRole,
 		},
 		{
 			Name:       "time",

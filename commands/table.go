@@ -29,10 +29,16 @@ type counts struct {
 }
 
 // NewTable makes the table. Groups of commands that depend on how a server is
-// set up (CLUSTER, SENTINEL) come as further lists.
+// set up come as further lists.
 func NewTable(more ...[]*Spec) *Table {
+	return tableOf(append([][]*Spec{
+		lockSpecs(), sessionSpecs(), connectionSpecs(), clientSpecs(), serverSpecs(), clusterSpecs(),
+	}, more...)...)
+}
+
+func tableOf(groups ...[]*Spec) *Table {
 	t := &Table{byWord: map[string]*Spec{}}
-	for _, group := range append([][]*Spec{lockSpecs(), sessionSpecs(), connectionSpecs(), clientSpecs(), serverSpecs()}, more...) {
+	for _, group := range groups {
 		for _, s := range group {
 			t.add(s)
 		}

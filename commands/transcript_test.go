@@ -23,9 +23,13 @@ import (
 //	! closed             the server closes the connection
 //	! silent             it does so instead of a reply
 //	@ 2                  from here on by client 2
+//	% text               something happens to the fake cluster (see fakeCluster.happen)
+//	^2 ...  ^3 ...       what that makes the server push, with RESP2 and RESP3
 //	# text               a comment
 //
-// The first line may be "mode raw" (no HELLO is sent, run once) and "password x".
+// The first lines may be "mode raw" (no HELLO is sent, run once), "password x",
+// "cluster n2" (three nodes, seen from n2; n1 leads), "redirect" (followers
+// redirect), "disabled" (clients see no cluster), "sentinel" (the Sentinel port).
 // go test -run Transcripts -rewrite writes the = and < lines anew.
 var rewrite = flag.Bool("rewrite", false, "write what was seen into the golden files")
 
@@ -34,7 +38,7 @@ func TestTranscripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no transcripts", err)
 	}
-	covered := map[string]bool{}
+	covered := map[*Spec]bool{}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			runTranscript(t, file, covered)
@@ -43,22 +47,31 @@ func TestTranscripts(t *testing.T) {
 	if *rewrite {
 		return
 	}
-	NewTable().Specs(func(s *Spec) bool {
-		if !covered[s.full] && len(s.Subs) == 0 {
-			t.Errorf("%s has no transcript: add a dialogue with it to testdata", s.upper)
-		}
-		return true
-	})
+	for _, table := range []*Table{theTable, theSentinelTable} {
+		table.Specs(func(s *Spec) bool {
+			if !covered[s] && len(s.Subs) == 0 {
+				t.Errorf("%s has no transcript: add a dialogue with it to testdata", s.upper)
+			}
+			return true
+		})
+	}
 }
+
+// The tables by which transcripts are checked; worlds have their own.
+var theTable, theSentinelTable = NewTable(), sentinelTable()
 
 type script struct {
 	lines    []string
 	raw      bool
 	password string
+	cluster  string // the node that is asked; empty: a node alone
+	redirect bool
+	disabled bool
+	sentinel bool
 	ops      map[int]string // by the number of the > line
 }
 
-func runTranscript(t *testing.T, file string, covered map[string]bool) {
+func runTranscript(t *testing.T, file string, covered map[*Spec]bool) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +84,12 @@ func runTranscript(t *testing.T, file string, covered map[string]bool) {
 		if p, ok := strings.CutPrefix(l, "password "); ok {
 			s.password = p
 		}
+		if n, ok := strings.CutPrefix(l, "cluster "); ok {
+			s.cluster = n
+		}
+		s.redirect = s.redirect || l == "redirect"
+		s.disabled = s.disabled || l == "disabled"
+		s.sentinel = s.sentinel || l == "sentinel"
 	}
 	replies := map[int]map[int]string{}
 	protos := []int{2, 3}
@@ -88,8 +107,8 @@ func runTranscript(t *testing.T, file string, covered map[string]bool) {
 }
 
 // play runs the script once and notes each reply under the number of its > line.
-func (s *script) play(t *testing.T, proto int, replies map[int]map[int]string, covered map[string]bool) {
-	w := newWorld(t, s.password)
+func (s *script) play(t *testing.T, proto int, replies map[int]map[int]string, covered map[*Spec]bool) {
+	w := s.world(t)
 	peers := map[string]*peer{}
 	now := "1"
 	me := func() *peer {
@@ -108,13 +127,39 @@ func (s *script) play(t *testing.T, proto int, replies map[int]map[int]string, c
 			me()
 		case "!":
 			me().gone()
+		case "%":
+			w.cluster.happen(t, rest)
+			if s.sentinel {
+				w.sentinel.Observe()
+			}
+			if want, ok := s.after(i, "^"+strconv.Itoa(proto)); ok {
+				if got := me().read(); got != want {
+					t.Errorf("line %d: %s, want %s", i+1, got, want)
+				}
+			}
 		case ">":
 			s.step(t, me(), i, proto, rest, replies, covered)
 		}
 	}
 }
 
-func (s *script) step(t *testing.T, p *peer, at, proto int, line string, replies map[int]map[int]string, covered map[string]bool) {
+func (s *script) world(t *testing.T) *world {
+	var c *fakeCluster
+	if s.cluster != "" {
+		c = newFakeCluster(s.cluster)
+	}
+	if s.sentinel {
+		return newSentinelWorld(t, s.password, c)
+	}
+	return newWorldOf(t, s.password, c, func(o *Options) {
+		o.Redirect = s.redirect
+		if s.disabled {
+			o.ClusterMode = ClusterOff
+		}
+	})
+}
+
+func (s *script) step(t *testing.T, p *peer, at, proto int, line string, replies map[int]map[int]string, covered map[*Spec]bool) {
 	t.Helper()
 	args := splitLine(t, line)
 	p.send(args)
@@ -127,7 +172,7 @@ func (s *script) step(t *testing.T, p *peer, at, proto int, line string, replies
 		}
 		p.s.answer(a, replyOf(t, given))
 	} else if how, _ := s.after(at, "!"); how == "silent" {
-		note(t, line, args, nil, proto, covered)
+		s.note(t, line, args, nil, proto, covered)
 		return
 	}
 	v, err := p.r.read()
@@ -137,7 +182,7 @@ func (s *script) step(t *testing.T, p *peer, at, proto int, line string, replies
 	if s.raw && v.kind == '%' {
 		proto = 3 // by its own HELLO
 	}
-	note(t, line, args, &v, proto, covered)
+	s.note(t, line, args, &v, proto, covered)
 	if s.raw {
 		proto = 2
 	}
@@ -165,7 +210,7 @@ func matches(want, got string) bool {
 func (s *script) after(at int, kind string) (string, bool) {
 	for _, l := range s.lines[at+1:] {
 		k, rest, _ := strings.Cut(l, " ")
-		if k == ">" || k == "@" {
+		if k == ">" || k == "@" || k == "%" {
 			break
 		}
 		if k == kind {
@@ -210,13 +255,17 @@ func (s *script) rewritten(replies map[int]map[int]string) string {
 }
 
 // note checks the shape of a reply against what the command declares.
-func note(t *testing.T, line string, args []string, v *value, proto int, covered map[string]bool) {
+func (s *script) note(t *testing.T, line string, args []string, v *value, proto int, covered map[*Spec]bool) {
 	t.Helper()
-	spec, p := NewTable().resolve(byteArgs(args))
+	table := theTable
+	if s.sentinel {
+		table = theSentinelTable
+	}
+	spec, p := table.resolve(byteArgs(args))
 	if spec == nil || p != noProblem || v != nil && v.kind == '-' || spec.Flags&Hidden != 0 {
 		return
 	}
-	covered[spec.full] = true
+	covered[spec] = true
 	if !slices.ContainsFunc(spec.Replies, func(s Shape) bool { return fits(s.Kind, v, proto) }) {
 		t.Errorf("%s answers %v, which is none of the shapes that its Spec declares", line, v)
 	}
@@ -241,6 +290,8 @@ func fits(kind ReplyKind, v *value, proto int) bool {
 		return proto == 3 && v.kind == '%' || proto == 2 && v.kind == '*' && len(v.elems)%2 == 0
 	case ReplyText:
 		return proto == 3 && v.kind == '=' || proto == 2 && v.kind == '$'
+	case ReplyPush:
+		return proto == 3 && v.kind == '>' || proto == 2 && v.kind == '*'
 	case ReplyNone:
 	}
 	return false

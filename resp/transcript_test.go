@@ -17,7 +17,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestTranscripts plays testdata/*.txt: bytes in, bytes out. Each file is played over a pipe in simulated time, sent
+// TestTranscripts plays testdata/transcripts/*.txt: bytes in, bytes out. Each file is played over a pipe in simulated time, sent
 // in one piece and byte by byte, and (unless it needs simulated time) over TCP.
 //
 //	connect [auth]       a new client; auth: a password is required
@@ -28,7 +28,7 @@ import (
 //
 // The output is what the client got, one line per CRLF, and at the end of its connection why the handler was told.
 func TestTranscripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		modes := []struct {
 			name string
 			drip bool

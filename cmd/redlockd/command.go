@@ -54,14 +54,15 @@ func newCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
 			return cfg.WriteTOML(c.OutOrStdout())
 		},
 	}
-	root.AddCommand(show, &cobra.Command{
+	seed := newRestore(environ)
+	root.AddCommand(newStatus(environ), newBackup(environ), seed, show, &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine())
 			return err
 		},
 	})
-	for _, c := range []*cobra.Command{root, show} {
+	for _, c := range []*cobra.Command{root, show, seed} {
 		addOptions(c)
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
@@ -91,7 +92,7 @@ func addOptions(c *cobra.Command) {
 			return standard(called)
 		}
 		var b strings.Builder
-		fmt.Fprintf(&b, "Usage:\n  %s [flags]\n", called.CommandPath())
+		fmt.Fprintf(&b, "Usage:\n  %s\n", called.UseLine())
 		if called.HasAvailableSubCommands() {
 			fmt.Fprintf(&b, "  %s [command]\n\nCommands:\n", called.CommandPath())
 			for _, sub := range called.Commands() {

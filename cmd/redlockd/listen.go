@@ -12,12 +12,47 @@ import (
 	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
 )
 
-// bind opens the listening sockets. Clients may connect to them from now on,
+// sockets are what a node listens on.
+type sockets struct {
+	clients  []net.Listener
+	sentinel []net.Listener // none, or one
+	peers    []net.Listener // none, or one
+}
+
+// bindAll opens all listening sockets. Clients may connect to them from now on,
 // but nobody is accepted before the server runs.
-func bind(addresses []string) ([]net.Listener, error) {
+func bindAll(cfg *options.Config) (*sockets, error) {
+	s := &sockets{}
+	var err error
+	if s.clients, err = bind("--listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if cfg.SentinelListen != "" {
+		if s.sentinel, err = bind("--sentinel-listen", []string{cfg.SentinelListen}); err != nil {
+			s.unbind()
+			return nil, err
+		}
+	}
+	if cfg.Clustered() {
+		if s.peers, err = bind("--peer-listen", []string{cfg.PeerListen}); err != nil {
+			s.unbind()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *sockets) unbind() {
+	unbind(s.clients)
+	unbind(s.sentinel)
+	unbind(s.peers)
+}
+
+// bind opens the sockets of one option.
+func bind(flag string, addresses []string) ([]net.Listener, error) {
 	var bound []net.Listener
 	for _, one := range addresses {
-		l, err := bindOne(one)
+		l, err := bindOne(flag, one)
 		if err != nil {
 			unbind(bound)
 			return nil, err
@@ -33,7 +68,7 @@ func unbind(listeners []net.Listener) {
 	}
 }
 
-func bindOne(address string) (net.Listener, error) {
+func bindOne(flag, address string) (net.Listener, error) {
 	a, err := options.ParseAddress(address)
 	if err != nil {
 		return nil, err
@@ -47,11 +82,11 @@ func bindOne(address string) (net.Listener, error) {
 	l, err := config.Listen(context.Background(), a.Network, a.Addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s: it is in use, perhaps by another redlockd: stop that one, or choose another with --listen", address)
+		return nil, fmt.Errorf("cannot listen on %s: it is in use, perhaps by another redlockd: stop that one, or choose another with %s", address, flag)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("cannot listen on %s: this user may not: choose another with --listen: %w", address, err)
+		return nil, fmt.Errorf("cannot listen on %s: this user may not: choose another with %s: %w", address, flag, err)
 	case err != nil:
-		return nil, fmt.Errorf("cannot listen on %s: choose another with --listen: %w", address, err)
+		return nil, fmt.Errorf("cannot listen on %s: choose another with %s: %w", address, flag, err)
 	}
 	return l, nil
 }

@@ -19,8 +19,12 @@ import (
 // be under way, shorter than a supervisor's patience.
 const stopLimit = 8 * time.Second
 
-// startPatience is how long a start may be silent.
-const startPatience = 10 * time.Second
+// startGrace is how long the first clients wait for the cluster to take the node
+// in, startPatience how long a start may be silent.
+const (
+	startGrace    = time.Second
+	startPatience = 10 * time.Second
+)
 
 // serve runs the server until a signal or SHUTDOWN stops it.
 func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
@@ -30,39 +34,84 @@ func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
 	defer watchSignals(stop, log)()
 
 	// The sockets come first: where the port is busy, no data was touched.
-	listeners, err := bind(cfg.Listen)
+	listeners, err := bindAll(cfg)
 	if err != nil {
 		return err
+	}
+	for _, warning := range cfg.Warnings() {
+		log.Warn(warning)
 	}
 	if shortage := fitFiles(cfg.MaxClients); shortage != nil {
 		log.Warn("fewer clients than max-clients will get in", "error", shortage)
 	}
 	rooms, started := newStartLog(log)
 	slow := time.AfterFunc(startPatience, func() {
-		log.Warn("still starting: reading the data directory, or waiting for a leader", "data", absolute(cfg.DataDir))
+		log.Warn("still starting: reading the data directory", "data", absolute(cfg.DataDir))
 	})
-	n, err := open(ctx, cfg, listeners, rooms, threshold, stop)
+	n, err := open(cfg, listeners, rooms, threshold, stop)
 	slow.Stop()
 	if err != nil {
-		unbind(listeners)
-		if errors.Is(context.Cause(ctx), errSignal) {
-			return nil // stopped while it started: nothing was served, nothing is lost
-		}
+		listeners.unbind()
 		return err
 	}
-	log.Info("serving", "listen", names(listeners), "node", cfg.NodeID, "data", absolute(cfg.DataDir), "version", version)
-	started.Store(true)
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(listeners...) }()
-	select {
-	case <-ctx.Done():
-		log.Debug("stopping", "why", context.Cause(ctx))
-	case err = <-served:
-		err = fmt.Errorf("the server stopped accepting clients: %w", err)
-	}
+	err = n.run(ctx, cfg, listeners, log, func() { started.Store(true) })
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	return errors.Join(err, n.close(limited))
+}
+
+// run accepts clients until ctx ends. Those who come while the cluster is about
+// to take the node in wait for it; when that lasts, they are let in and hear
+// CLUSTERDOWN, until the cluster is there.
+func (n *node) run(ctx context.Context, cfg *options.Config, listeners *sockets, log *slog.Logger, started func()) error {
+	serves := make(chan error, 1)
+	go func() { serves <- n.cluster.Serving(ctx) }()
+	grace, slow := time.NewTimer(startGrace), time.NewTimer(startPatience)
+	defer grace.Stop()
+	defer slow.Stop()
+	failed := make(chan error, 2)
+	accepting := false
+	defer func() {
+		if !accepting {
+			unbind(listeners.clients)
+			unbind(listeners.sentinel)
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			log.Debug("stopping", "why", context.Cause(ctx))
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("the server stopped accepting clients: %w", err)
+		case err := <-serves:
+			if err != nil {
+				if ctx.Err() != nil {
+					continue // stopped while it started: nothing was served, nothing is lost
+				}
+				return err
+			}
+			slow.Stop()
+			log.Info("serving", "listen", names(listeners.clients), "node", cfg.NodeID, "data", absolute(cfg.DataDir), "version", version)
+			started()
+			serves = nil
+		case <-grace.C:
+		case <-slow.C:
+			log.Warn("still starting: no leader, or not enough nodes; clients are answered CLUSTERDOWN", "listen", names(listeners.clients), "node", cfg.NodeID)
+		}
+		if !accepting {
+			accepting = true
+			n.accept(listeners, failed)
+		}
+	}
+}
+
+// accept lets clients in.
+func (n *node) accept(listeners *sockets, failed chan<- error) {
+	go func() { failed <- n.server.Serve(listeners.clients...) }()
+	if n.sentinel != nil {
+		go func() { failed <- n.sentinel.Serve(listeners.sentinel...) }()
+	}
 }
 
 var errSignal = errors.New("a signal asked for it")

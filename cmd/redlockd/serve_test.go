@@ -24,11 +24,13 @@ const patience = 30 * time.Second
 
 // served is a whole node inside the test's process.
 type served struct {
-	t    *testing.T
-	addr string
-	stop context.CancelFunc
-	done chan error
-	log  []string // all lines so far; complete once done has answered
+	t       *testing.T
+	addr    string
+	stop    context.CancelFunc
+	done    chan error
+	serving chan string
+	logged  chan struct{}
+	log     []string // all lines so far; complete once done has answered
 }
 
 // configure loads a configuration from flags, on a free port and in a directory
@@ -54,39 +56,50 @@ var servingLine = regexp.MustCompile(`level=INFO msg=serving listen="?\[([^ \]]+
 // start runs a node until it serves.
 func start(t *testing.T, cfg *options.Config) *served {
 	t.Helper()
+	s := begin(t, cfg)
+	s.serves()
+	return s
+}
+
+// begin runs a node.
+func begin(t *testing.T, cfg *options.Config) *served {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &served{t: t, stop: cancel, done: make(chan error, 1)}
+	s := &served{t: t, stop: cancel, done: make(chan error, 1), serving: make(chan string, 1), logged: make(chan struct{})}
 	r, w := io.Pipe()
 	go func() {
 		err := serve(ctx, cfg, w)
 		_ = w.Close()
 		s.done <- err
 	}()
-	serving := make(chan string, 1)
-	logged := make(chan struct{})
 	go func() {
-		defer close(logged)
+		defer close(s.logged)
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
 			s.log = append(s.log, lines.Text())
 			if m := servingLine.FindStringSubmatch(lines.Text()); m != nil {
-				serving <- m[1]
+				s.serving <- m[1]
 			}
 		}
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-logged
+		<-s.logged
 	})
-	select {
-	case s.addr = <-serving:
-	case err := <-s.done:
-		<-logged
-		t.Fatalf("it ended before it served: %v\n%s", err, strings.Join(s.log, "\n"))
-	case <-time.After(patience):
-		t.Fatal("it does not serve")
-	}
 	return s
+}
+
+// serves waits until the node serves.
+func (s *served) serves() {
+	s.t.Helper()
+	select {
+	case s.addr = <-s.serving:
+	case err := <-s.done:
+		<-s.logged
+		s.t.Fatalf("it ended before it served: %v\n%s", err, strings.Join(s.log, "\n"))
+	case <-time.After(patience):
+		s.t.Fatal("it does not serve")
+	}
 }
 
 // ends waits for the end of the node.
@@ -202,7 +215,7 @@ func TestListenTwiceAndUnix(t *testing.T) {
 			t.Errorf("%s: %s", addr, got)
 		}
 	}
-	_, err := bind([]string{"unix:" + path})
+	_, err := bind("--listen", []string{"unix:" + path})
 	if err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("the socket of a living server: %v", err)
 	}
@@ -281,7 +294,7 @@ func TestStaleSocketIsCleared(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	bound, err := bind([]string{"unix:" + stale})
+	bound, err := bind("--listen", []string{"unix:" + stale})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +302,7 @@ func TestStaleSocketIsCleared(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bind([]string{"127.0.0.1:0", "unix:" + file}); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := bind("--listen", []string{"127.0.0.1:0", "unix:" + file}); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("a file in the way: %v", err)
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "precious" {

@@ -22,9 +22,11 @@ import (
 //
 //	store ◀── cluster ──▶ sessions.Table (its Host) ──▶ commands.Handler ──▶ resp.Server
 type node struct {
-	store   *store.Store
-	cluster *cluster.Node
-	server  *resp.Server
+	store    *store.Store
+	cluster  *cluster.Node
+	server   *resp.Server
+	sentinel *resp.Server // nil without a Sentinel port
+	watched  func()       // ends the watch over who leads
 	// flush writes the replies of one delivery; set before anybody is accepted.
 	flush func([]sessions.Answerer)
 }
@@ -32,9 +34,9 @@ type node struct {
 // errShutdown is why the node stops when a client said SHUTDOWN.
 var errShutdown = errors.New("a client said SHUTDOWN")
 
-// open puts a node together over its data directory and returns when it serves
-// the cluster; nobody is accepted yet. stop is called by SHUTDOWN.
-func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, log *slog.Logger, threshold *slog.LevelVar,
+// open puts a node together over its data directory; it becomes part of the
+// cluster by itself, and nobody is accepted yet. stop is called by SHUTDOWN.
+func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *slog.LevelVar,
 	stop context.CancelCauseFunc,
 ) (*node, error) {
 	s, err := store.Open(store.Options{
@@ -51,9 +53,11 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 			log.Error("all connection numbers are used up, new clients get CLUSTERDOWN: restart this node", "incarnation", inc)
 		},
 	})
-	c, err := cluster.Open(ctx, cluster.Options{
-		NodeID: cfg.NodeID, PeerAddr: cfg.PeerListen, Storage: s, Host: table, Logger: log,
+	c, err := cluster.Open(cluster.Options{
+		NodeID: cfg.NodeID, PeerAddr: peerAddr(cfg, listeners), Storage: s, Host: table, Logger: log,
 		RequestTimeout: cfg.RequestTimeout, Settings: cfg.Cluster(),
+		Peer: peerOptions(cfg, listeners, log), InitialCluster: initialCluster(cfg), Join: cfg.Join, Await: cfg.AwaitMeet,
+		Announce: announce(cfg, listeners),
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -66,22 +70,33 @@ func open(ctx context.Context, cfg *options.Config, listeners []net.Listener, lo
 		setLimits(limits, now)
 		setLevel(threshold, now.LogLevel)
 	})
+	password := func() string { return live.Config().RequirePass }
 	handler := commands.NewHandler(commands.Options{
-		Version: version, RunID: runID(), Port: func() int { return firstPort(listeners) },
+		Version: version, RunID: runID(), Port: func() int { return firstPort(listeners.clients) },
 		Open: commands.OpenIn(table), State: commands.StateOf(c.View), Status: n.status,
-		Settings: nodeSettings{live}, Password: func() string { return live.Config().RequirePass },
+		Cluster: members{c, cfg.NodeID}, ClusterMode: clusterMode(cfg), Redirect: cfg.FollowerMode == options.FollowerRedirect,
+		Settings: nodeSettings{live}, Password: password, Backup: n.backup,
 		Shutdown: func() { stop(errShutdown) },
 		Net:      func() *resp.Stats { return n.server.Stats() }, Limits: limits, Logger: log,
 	})
 	n.server = resp.NewServer(resp.Options{Handler: handler, Limits: limits, Logger: log, Quiet: handler.Quiet})
 	n.flush = commands.FlushAll(n.server)
+	if len(listeners.sentinel) > 0 {
+		n.openSentinel(cfg, listeners, limits, password, log)
+	}
 	return n, nil
 }
 
 // close stops the node in the order in which nothing is lost: clients first,
 // then the cluster, then the disk.
 func (n *node) close(ctx context.Context) error {
-	return errors.Join(n.server.Shutdown(ctx), n.cluster.Close(ctx), n.store.Close())
+	n.cluster.Leave()
+	var sentinel error
+	if n.sentinel != nil {
+		n.watched()
+		sentinel = n.sentinel.Shutdown(ctx)
+	}
+	return errors.Join(sentinel, n.server.Shutdown(ctx), n.cluster.Close(ctx), n.store.Close())
 }
 
 // setLimits copies the limits of the configuration to where they act.

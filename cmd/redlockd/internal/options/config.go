@@ -16,8 +16,23 @@ type Config struct {
 	// The node.
 	DataDir        string
 	NodeID         string
-	PeerListen     string
 	RequestTimeout time.Duration
+
+	// The nodes of the cluster.
+	InitialCluster     []Peer
+	Join               []string
+	AwaitMeet          bool
+	PeerListen         string
+	PeerAdvertise      string
+	Announce           string
+	FollowerMode       string
+	ClusterEnabled     string
+	SentinelListen     string
+	SentinelMasterName string
+	PeerTLSCert        string
+	PeerTLSKey         string
+	PeerTLSCA          string
+	InsecurePeers      bool
 
 	// Clients.
 	MaxClients    int64

@@ -26,9 +26,11 @@ func (f *flagValue) Set(s string) error {
 	return nil
 }
 
-func (f *flagValue) repeatable() bool { return f.option.Type() == "addresses" }
-func (f *flagValue) String() string   { return f.text }
-func (f *flagValue) Type() string     { return f.option.Type() }
+func (f *flagValue) repeatable() bool {
+	return f.option.Type() == "addresses" || f.option.Type() == "nodes"
+}
+func (f *flagValue) String() string { return f.text }
+func (f *flagValue) Type() string   { return f.option.Type() }
 
 // Register adds the flags of one group to a set.
 func Register(flags *pflag.FlagSet, group string) {
@@ -38,6 +40,7 @@ func Register(flags *pflag.FlagSet, group string) {
 			continue
 		}
 		flags.Var(&flagValue{option: o, text: o.Default}, o.Name, o.Help)
+		flags.Lookup(o.Name).NoOptDefVal = o.Bare
 	}
 }
 

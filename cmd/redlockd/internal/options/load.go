@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -216,10 +217,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("the password has %d bytes, more than auth-max-bulk-size (%d) lets a client send: shorten it or raise that",
 			len(c.RequirePass), c.AuthMaxBulk)
 	}
+	if err := c.checkCluster(); err != nil {
+		return err
+	}
 	if !c.ProtectedMode || c.RequirePass != "" {
 		return nil
 	}
-	for _, listen := range c.Listen {
+	listens := c.Listen
+	if c.SentinelListen != "" {
+		listens = append(slices.Clip(listens), c.SentinelListen)
+	}
+	for _, listen := range listens {
 		a, err := ParseAddress(listen)
 		if err != nil {
 			return err

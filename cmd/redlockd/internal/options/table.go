@@ -31,6 +31,8 @@ type Option struct {
 	Scope   Scope
 	// Secret values are never printed.
 	Secret bool
+	// Bare is the value of the flag without one, as --insecure-peers; empty: it needs one.
+	Bare string
 	// FlagOnly options cannot stand in the file that they name.
 	FlagOnly bool
 	Help     string
@@ -54,6 +56,7 @@ const envPrefix = "REDLOCKD_"
 const (
 	groupServe   = "Serving"
 	groupNode    = "The node"
+	groupPeers   = "The nodes of the cluster"
 	groupClients = "Limits for clients"
 	groupDisk    = "The disk"
 	groupLogs    = "Logs"
@@ -62,7 +65,7 @@ const (
 
 // Groups lists the headlines in their order.
 func Groups() []string {
-	return []string{groupServe, groupNode, groupClients, groupDisk, groupLogs, groupCluster}
+	return []string{groupServe, groupNode, groupPeers, groupClients, groupDisk, groupLogs, groupCluster}
 }
 
 // Table returns the options in the order of help and manual.
@@ -129,14 +132,80 @@ var table = []Option{
 		bind: func(c *Config) Value { return name(&c.NodeID) },
 	},
 	{
-		Name: "peer-listen", Group: groupNode, Default: "127.0.0.1:17379",
-		Help: "where the other nodes of the cluster will reach this one",
-		bind: func(c *Config) Value { return address(&c.PeerListen) },
-	},
-	{
 		Name: "request-timeout", Group: groupNode, Default: "5s",
 		Help: "how long a request may wait for the cluster before it gets CLUSTERDOWN or UNCERTAIN; a LOCK that stands in line is not under it",
 		bind: func(c *Config) Value { return span(&c.RequestTimeout, 100*time.Millisecond, hour) },
+	},
+
+	{
+		Name: "initial-cluster", Group: groupPeers,
+		Help: "the nodes that found the cluster together, the same list on each of them, this one in it: n1=host:port,n2=host:port,... where the others reach their peer-listen; once the data directory belongs to a cluster, the list may stay, follow its members, or be left out. Without it and without join a new node founds a cluster of one",
+		bind: func(c *Config) Value { return nodes(&c.InitialCluster) },
+	},
+	{
+		Name: "join", Group: groupPeers,
+		Help: "join the cluster of the node that peers reach there; several are tried in turn; passed over once the data directory belongs to a cluster",
+		bind: func(c *Config) Value { return peers(&c.Join) },
+	},
+	{
+		Name: "await-meet", Group: groupPeers, Default: "no", Bare: "yes",
+		Help: "with an empty data directory: wait for CLUSTER MEET on a node of the cluster, instead of join",
+		bind: func(c *Config) Value { return yesNo(&c.AwaitMeet) },
+	},
+	{
+		Name: "peer-listen", Group: groupPeers, Default: DefaultPeerListen,
+		Help: "where this node listens for the other nodes; it does so if this, initial-cluster, join or await-meet is given: a cluster of one that shall grow needs it",
+		bind: func(c *Config) Value { return address(&c.PeerListen) },
+	},
+	{
+		Name: "peer-advertise", Group: groupPeers,
+		Help: "where the other nodes reach this one, if that is not peer-listen (host:port)",
+		bind: func(c *Config) Value { return reachable(&c.PeerAdvertise) },
+	},
+	{
+		Name: "announce", Group: groupPeers,
+		Help: "where clients reach this node, if that is not its first listen address (host:port, better an IP than a name): CLUSTER SLOTS, MOVED and Sentinel tell it",
+		bind: func(c *Config) Value { return reachable(&c.Announce) },
+	},
+	{
+		Name: "follower-mode", Group: groupPeers, Default: FollowerProxy,
+		Help: "what a follower does with lock commands: proxy hands them on to the leader, redirect answers MOVED (or READONLY, with cluster-enabled=no) on connections that have done nothing here yet",
+		bind: func(c *Config) Value { return choice(&c.FollowerMode, FollowerProxy, FollowerRedirect) },
+	},
+	{
+		Name: "cluster-enabled", Group: groupPeers, Default: ClusterAuto,
+		Help: "whether clients see a Redis Cluster (CLUSTER SLOTS, cluster_enabled:1); auto: as soon as there is more than one node; no: each node looks like a server of its own (docs/cluster.md says who needs that)",
+		bind: func(c *Config) Value { return choice(&c.ClusterEnabled, ClusterAuto, ClusterYes, ClusterNo) },
+	},
+	{
+		Name: "sentinel-listen", Group: groupPeers,
+		Help: "where clients find the leader as they do with Redis Sentinel (host:port, usually :26379); empty: nowhere",
+		bind: func(c *Config) Value { return maybeAddress(&c.SentinelListen) },
+	},
+	{
+		Name: "sentinel-master-name", Group: groupPeers, Default: "mymaster",
+		Help: "what Sentinel clients call the cluster",
+		bind: func(c *Config) Value { return name(&c.SentinelMasterName) },
+	},
+	{
+		Name: "peer-tls-cert", Group: groupPeers,
+		Help: "this node's certificate (PEM), shown to the other nodes and checked by them, in both directions; needs peer-tls-key and peer-tls-ca",
+		bind: func(c *Config) Value { return text(&c.PeerTLSCert) },
+	},
+	{
+		Name: "peer-tls-key", Group: groupPeers,
+		Help: "the key of that certificate (PEM)",
+		bind: func(c *Config) Value { return text(&c.PeerTLSKey) },
+	},
+	{
+		Name: "peer-tls-ca", Group: groupPeers,
+		Help: "the certificates (PEM) that have signed those of all nodes: best a CA for nothing else",
+		bind: func(c *Config) Value { return text(&c.PeerTLSCA) },
+	},
+	{
+		Name: "insecure-peers", Group: groupPeers, Default: "no", Bare: "yes",
+		Help: "let nodes speak to one another beyond this machine without TLS: whoever reaches the port is trusted then",
+		bind: func(c *Config) Value { return yesNo(&c.InsecurePeers) },
 	},
 
 	{

@@ -56,12 +56,12 @@ func needed(p *string, kind string) Value {
 	}, plain}
 }
 
-// name takes 1 to 64 printable characters without spaces.
+// name takes 1 to 64 printable characters, but those that part names in lists.
 func name(p *string) Value {
 	return value[string]{p, "name", func(s string) (string, error) {
 		bad := func(r rune) bool { return r <= ' ' || r > '~' }
-		if s == "" || len(s) > 64 || strings.IndexFunc(s, bad) >= 0 {
-			return "", fmt.Errorf("%q is not a name: use 1 to 64 printable characters without spaces", s)
+		if s == "" || len(s) > 64 || strings.IndexFunc(s, bad) >= 0 || strings.ContainsAny(s, ",=") {
+			return "", fmt.Errorf("%q is not a name: use 1 to 64 printable characters without spaces, commas and =", s)
 		}
 		return s, nil
 	}, plain}
@@ -97,6 +97,57 @@ func address(p *string) Value {
 		}
 		return s, err
 	}, plain}
+}
+
+// maybeAddress is address, or nothing.
+func maybeAddress(p *string) Value {
+	v := address(p).(value[string])
+	parse := v.parse
+	v.parse = func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		return parse(s)
+	}
+	return v
+}
+
+// reachable takes an address that others can connect to, or nothing.
+func reachable(p *string) Value {
+	return value[string]{p, "address", func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		return s, checkReachable(s)
+	}, plain}
+}
+
+// peers takes a list of addresses that others can connect to, or nothing.
+func peers(p *[]string) Value {
+	return value[[]string]{p, "addresses", func(s string) ([]string, error) {
+		var list []string
+		for one := range strings.SplitSeq(s, ",") {
+			if one = strings.TrimSpace(one); one == "" {
+				continue
+			}
+			if err := checkReachable(one); err != nil {
+				return nil, err
+			}
+			list = append(list, one)
+		}
+		return list, nil
+	}, func(list []string) string { return strings.Join(list, ",") }}
+}
+
+// nodes takes n1=host:port,n2=host:port, or nothing.
+func nodes(p *[]Peer) Value {
+	return value[[]Peer]{p, "nodes", parsePeers, func(list []Peer) string {
+		parts := make([]string, len(list))
+		for i, n := range list {
+			parts[i] = n.ID + "=" + n.Addr
+		}
+		return strings.Join(parts, ",")
+	}}
 }
 
 // yesNo takes the words of Redis, and those of TOML.

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// holdLook is how often a call that is held looks whether it is still wanted.
+	holdLook = 250 * time.Millisecond
+	// probeEvery is how often entries are sent without a link: the mesh may be wrong.
+	probeEvery = 5 * time.Second
+	// snapshotHold is how long the sending of a snapshot is held at most: the state
+	// that it keeps open ages meanwhile.
+	snapshotHold = 30 * time.Second
+)
+
+// transport is Raft's way to the other nodes. Raft waits for up to ten seconds
+// between two attempts to replicate to a node that was away for as long, so that
+// one that comes back lies idle that long. Here a call to a node to which the mesh
+// has no link waits for the link instead, and does not count as a failure.
+// Heartbeats are never held: the lease of the leader, and the votes, go by them.
+// Each call is held in the goroutine that replicates to that one node.
+type transport struct {
+	*raft.NetworkTransport
+	// up tells whether there is a link to a member, and of the next change.
+	up func(id string) (linkState, <-chan struct{})
+	// leads tells whether this node still leads in a term.
+	leads func(term uint64) bool
+	quit  chan struct{} // closed before Raft is shut down
+}
+
+var (
+	_ raft.Transport   = (*transport)(nil)
+	_ raft.WithClose   = (*transport)(nil)
+	_ raft.WithPreVote = (*transport)(nil)
+
+	errHeld = errors.New("the node can not be reached")
+)
+
+// AppendEntries sends entries once the node can be reached.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if isHeartbeat(args) {
+		return t.NetworkTransport.AppendEntries(id, target, args, resp)
+	}
+	for {
+		if _, err := t.await(string(id), args.Term, probeEvery); err != nil {
+			return err
+		}
+		err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+		if err == nil {
+			return nil
+		}
+		// A failure together with the link is no reason to come back later than it.
+		if state, _ := t.up(string(id)); state != linkDown {
+			return err
+		}
+	}
+}
+
+// InstallSnapshot sends a snapshot once the node can be reached.
+func (t *transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if there, err := t.await(string(id), args.Term, snapshotHold); err != nil || !there {
+		return errors.Join(err, fmt.Errorf("%w: %q", errHeld, id))
+	}
+	return t.NetworkTransport.InstallSnapshot(id, target, args, resp, data)
+}
+
+// await waits until there is a link to the node, or limit has passed; an error
+// says that the call is not wanted any more. A node that is no member is not waited for.
+func (t *transport) await(id string, term uint64, limit time.Duration) (there bool, err error) {
+	var timer *time.Timer
+	for waited := time.Duration(0); ; {
+		state, changed := t.up(id)
+		switch {
+		case state != linkDown:
+			return true, nil
+		case !t.leads(term):
+			return false, fmt.Errorf("%w: %q", errHeld, id)
+		case waited >= limit:
+			return false, nil
+		case timer == nil:
+			timer = time.NewTimer(holdLook)
+			defer timer.Stop()
+		default:
+			timer.Reset(holdLook)
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			waited += holdLook
+		case <-t.quit:
+			return false, raft.ErrTransportShutdown
+		}
+	}
+}
+
+// isHeartbeat says what Raft's own transport does: a heartbeat has no entries and
+// names none.
+func isHeartbeat(a *raft.AppendEntriesRequest) bool {
+	return a.PrevLogEntry == 0 && a.PrevLogTerm == 0 && len(a.Entries) == 0 && a.LeaderCommitIndex == 0
+}
