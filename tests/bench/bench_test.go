@@ -215,7 +215,18 @@ func TestFlags(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, args := range [][]string{
-		{"-conns", "0"}, {"-conns", "x"}, {"-pipeline", ""}, {"-rounds", "0"}, {"-seconds", "0"}, {"extra"}, {"-addr", "x:1", "-memory"},
+		{"-conns", "0"},
+		{"-conns", "x"},
+		{"-pipeline", ""},
+		{"-rounds", "0"},
+		{"-seconds", "0"},
+		{"extra"},
+		{"-addr", "x:1", "-memory"},
+		{"-nodes", "2"},
+		{"-nodes", "3", "-memory"},
+		{"-nodes", "3", "-addr", "x:1"},
+		{"-faults", "1"},
+		{"-nodes", "3", "-handoffs", "-1"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
@@ -238,7 +249,7 @@ func TestTable(t *testing.T) {
 		"redlockd": rates("redlockd", 150_000, 90_000, 120_000), "redis": rates("redis", 100_000, 1, 110_000),
 	}}
 	var out bytes.Buffer
-	if err := printCells(&out, []*cell{c}); err != nil {
+	if err := printCells(&out, []*cell{c}, "redlockd", "redis"); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"120,000", "90,000", "150,000", "1.20"} {

@@ -7,6 +7,8 @@
 //	go run ./tests/bench -contended            and hand-offs a second of one lock that all want
 //	go run ./tests/bench -cycles=false -memory only that
 //	go run ./tests/bench -addr host:port       a server that runs already (alone, without redis)
+//	go run ./tests/bench -nodes 3              a cluster: clients on the leader, and on a follower; hand-offs between nodes
+//	go run ./tests/bench -nodes 3 -faults 20   and the time without service, of 20 faults of each kind
 //	go run ./tests/bench -json runs.json       every run, for a machine to read
 //
 // # What a cycle is
@@ -35,6 +37,14 @@
 // a tmpfs), with their defaults but for: redis-server --appendonly yes --appendfsync always --save "". So both
 // answer only what is on the disk. Each cell alternates: redlockd, redis, redlockd, redis; the table has the medians
 // over the rounds, and the spread of the rate. The server that is not measured idles.
+//
+// # Three nodes
+//
+// With -nodes all nodes run on this machine and share its cores and its disk with the generator. A cell alternates
+// between clients on the leader and clients on one follower. A hand-off is measured at rest, from before the UNLOCK is
+// sent to the grant on the other connection, which is known to wait. The time without service is the longest time
+// between two answers to clients that lock and unlock without a pause on the nodes that a fault does not befall; it
+// has a cluster of its own, whose nodes reach each other by wires that can be cut.
 //
 // The memory section takes each figure twice: at once, and at rest (the lowest in the ten seconds after).
 package main

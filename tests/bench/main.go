@@ -41,6 +41,8 @@ type options struct {
 	cycles            bool
 	memory, contended bool
 	json              string
+	// nodes of one cluster; hand-offs between them and faults of each kind are measured with more than one.
+	nodes, handOffs, faults int
 }
 
 func (o *options) length() time.Duration { return time.Duration(o.seconds * float64(time.Second)) }
@@ -63,6 +65,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.BoolVar(&o.cycles, "cycles", true, "measure lock cycles")
 	f.BoolVar(&o.memory, "memory", false, "measure resident memory")
 	f.BoolVar(&o.contended, "contended", false, "measure hand-offs of one lock that all connections want")
+	f.IntVar(&o.nodes, "nodes", 1, "measure a cluster of so many `nodes` on this machine, 3 or 5, without redis")
+	f.IntVar(&o.handOffs, "handoffs", 1000, "with -nodes: how many `times` a lock is passed between clients of each two nodes; 0: not at all")
+	f.IntVar(&o.faults, "faults", 0, "with -nodes: measure the time without service of so many `faults` of each kind")
 	f.StringVar(&o.json, "json", "", "write every run to this `file` as JSON; - for standard output")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -75,7 +80,15 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	case o.addr != "" && o.memory:
 		return nil, errors.New("-memory starts its own servers: it cannot measure -addr")
 	}
-	if o.addr != "" {
+	switch {
+	case o.nodes != 1 && o.nodes != 3 && o.nodes != 5:
+		return nil, errors.New("-nodes must be 1, 3 or 5")
+	case o.handOffs < 0 || o.faults < 0 || o.faults > 0 && o.nodes == 1:
+		return nil, errors.New("-handoffs and -faults must not be less than 0, and -faults needs -nodes 3 or 5")
+	case o.nodes > 1 && (o.addr != "" || o.memory || o.contended || !o.redlockd):
+		return nil, errors.New("-nodes starts a cluster of its own: leave out -addr, -memory, -contended and -redlockd")
+	}
+	if o.addr != "" || o.nodes > 1 {
 		o.redis = false
 	}
 	if o.dir == "" {
@@ -112,6 +125,8 @@ type report struct {
 	Samples  []sample          `json:"cycles"`
 	HandOffs []handOffs        `json:"contended,omitempty"`
 	Memory   []memoryFigure    `json:"memory,omitempty"`
+	Passes   []pass            `json:"passes,omitempty"`
+	Faults   []outage          `json:"faults,omitempty"`
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -132,6 +147,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		if o.bin, err = harness.Build(ctx, folder, false); err != nil {
 			return err
 		}
+	}
+	if o.nodes > 1 {
+		if err := nodesReport(ctx, o, r, stdout, stderr); err != nil {
+			return err
+		}
+		return r.write(o.json, stdout)
 	}
 	if err := servers(ctx, o, r, stdout, stderr); err != nil {
 		return err
@@ -177,7 +198,7 @@ func servers(ctx context.Context, o *options, r *report, stdout, stderr io.Write
 				r.Samples = append(r.Samples, c.samples[t.flavor.name]...)
 			}
 		}
-		if err := printCells(stdout, cells); err != nil {
+		if err := printCells(stdout, cells, "redlockd", "redis"); err != nil {
 			return err
 		}
 	}

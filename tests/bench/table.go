@@ -27,28 +27,28 @@ func median(samples []sample, number func(sample) float64) float64 {
 
 func rateOf(s sample) float64 { return s.Rate }
 
-// ratio is the median rate of redlockd over that of redis; 0 where one is missing.
-func (c *cell) ratio() float64 {
-	ours, theirs := c.samples["redlockd"], c.samples["redis"]
+// ratio is the median rate of the first server over that of the second; 0 where one is missing.
+func (c *cell) ratio(servers []string) float64 {
+	ours, theirs := c.samples[servers[0]], c.samples[servers[1]]
 	if len(ours) == 0 || len(theirs) == 0 {
 		return 0
 	}
 	return median(ours, rateOf) / median(theirs, rateOf)
 }
 
-// printCells writes the table.
-func printCells(w io.Writer, cells []*cell) error {
+// printCells writes the table, for two servers.
+func printCells(w io.Writer, cells []*cell, servers ...string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "conns\tin flight\tserver\tcycles/s\tlowest\thighest\tp50 ms\tp99 ms\tp99.9 ms\tratio\t")
 	for _, c := range cells {
-		for _, server := range []string{"redlockd", "redis"} {
+		for _, server := range servers {
 			samples := c.samples[server]
 			if len(samples) == 0 {
 				continue
 			}
 			byRate := func(a, b sample) int { return cmp.Compare(a.Rate, b.Rate) }
 			ratio := ""
-			if r := c.ratio(); server == "redlockd" && r > 0 {
+			if r := c.ratio(servers); server == servers[0] && r > 0 {
 				ratio = fmt.Sprintf("%.2f", r)
 			}
 			fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%s\t\n", c.conns, c.pipe, server,

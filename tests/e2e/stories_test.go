@@ -27,7 +27,10 @@ func TestStories(t *testing.T) {
 				}
 				t.Run(via.name, func(t *testing.T) {
 					server := shared
-					if s.server != nil {
+					switch {
+					case s.alone:
+						server = harness.StartAlone(t, s.server...)
+					case s.server != nil:
 						server = harness.Start(t, s.server...)
 					}
 					s.play(t, server.Addr(), via.open)

@@ -21,12 +21,14 @@ import (
 //	closed b                   the server has closed b
 //	only resp2 resp3           (first lines) not through the other clients: for what go-redis does by itself
 //	server --flag value        (first lines) on a server of its own, with these flags
+//	server alone --flag value  ... and without a port for peers
 //	# comment
 //
 // @ is replaced by a text of this run of the story, so stories share a server; $x in a command by its value.
 type story struct {
 	only   []string // drivers; none: all
 	server []string // flags of its own server
+	alone  bool     // that server has no port for peers
 	steps  []step
 }
 
@@ -79,6 +81,9 @@ func (s *story) add(n int, text string) error {
 		return nil
 	case first == "server":
 		s.server = strings.Fields(rest)
+		if s.alone = len(s.server) > 0 && s.server[0] == "alone"; s.alone {
+			s.server = s.server[1:]
+		}
 		return nil
 	case first == "close":
 		st.verb, st.peer = verbClose, rest

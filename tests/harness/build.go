@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -49,14 +50,24 @@ func Binary(t testing.TB) string {
 	return built
 }
 
-// Build compiles cmd/redlockd of this repository into dir and returns its path.
-func Build(ctx context.Context, dir string, race bool) (string, error) {
+// Tagged returns the path of a redlockd built with build tags, for as long as the test runs.
+func Tagged(t testing.TB, tags ...string) string {
+	t.Helper()
+	path, err := Build(context.Background(), t.TempDir(), Race, tags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Build compiles cmd/redlockd of this repository into dir, with build tags if given, and returns its path.
+func Build(ctx context.Context, dir string, race bool, tags ...string) (string, error) {
 	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "redlockd")
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-o", path, "-tags", strings.Join(tags, ",")}
 	if race {
 		args = append(args, "-race")
 	}

@@ -20,12 +20,15 @@ type Conn struct {
 }
 
 // Dial connects to host:port, or to a unix socket (a path).
-func Dial(addr string) (*Conn, error) {
+func Dial(addr string) (*Conn, error) { return DialWithin(addr, Patience) }
+
+// DialWithin is Dial with a time of the caller's.
+func DialWithin(addr string, d time.Duration) (*Conn, error) {
 	network := "tcp"
 	if strings.HasPrefix(addr, "/") {
 		network = "unix"
 	}
-	nc, err := net.DialTimeout(network, addr, Patience)
+	nc, err := net.DialTimeout(network, addr, d)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

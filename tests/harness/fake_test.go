@@ -50,6 +50,9 @@ func fake(how string, args []string) int {
 		fmt.Fprintln(os.Stderr, "refused: this is why")
 		return 3
 	}
+	if how == "node" {
+		return fakeNode(flags)
+	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	l, err := net.Listen("tcp", flags["--listen"])

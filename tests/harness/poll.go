@@ -20,23 +20,25 @@ func Until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// lookCounts bounds how much of the time one look can use up, so that a machine that stood still for a minute does not
+// end all waiting.
+const lookCounts = 3 * time.Second
+
 // Poll looks at a condition until it holds or the time is over, and reports whether it held.
 func Poll(within time.Duration, holds func() bool) bool {
-	if holds() {
-		return true
-	}
-	end := time.NewTimer(within)
-	defer end.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	last := time.Now()
 	for {
-		select {
-		case <-tick.C:
-			if holds() {
-				return true
-			}
-		case <-end.C:
-			return holds()
+		if holds() {
+			return true
 		}
+		if within <= 0 {
+			return false
+		}
+		<-tick.C
+		now := time.Now()
+		within -= min(now.Sub(last), lookCounts)
+		last = now
 	}
 }

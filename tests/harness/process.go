@@ -38,7 +38,7 @@ type ProcessConfig struct {
 // Launch starts a process and returns once it serves. When it ends before that, or takes too long, the error holds
 // the end of its output, and no process is left.
 func Launch(ctx context.Context, cfg ProcessConfig) (*Process, error) {
-	p, err := spawn(cfg)
+	p, err := Spawn(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,8 @@ func Launch(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	return p, nil
 }
 
-func spawn(cfg ProcessConfig) (*Process, error) {
+// Spawn starts a process and does not wait until it serves: Ready and Patience mean nothing to it.
+func Spawn(cfg ProcessConfig) (*Process, error) {
 	file, err := os.OpenFile(cfg.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("log file of %s: %w", cfg.Path, err)
@@ -156,8 +157,15 @@ func (p *Process) Stop(within time.Duration) (int, error) {
 	_ = p.Signal(syscall.SIGCONT) // a paused process sees no SIGTERM
 	_ = p.Signal(syscall.SIGTERM)
 	if err := p.Wait(within); err != nil {
+		p.dump()
 		p.Kill()
 		return p.ExitCode(), fmt.Errorf("SIGTERM: %w; killed", err)
 	}
 	return p.ExitCode(), nil
+}
+
+// dump ends a process that hangs, and lets it write to its log where its goroutines stand.
+func (p *Process) dump() {
+	_ = p.Signal(syscall.SIGQUIT)
+	_ = p.Wait(5 * time.Second) // Kill is next anyway
 }

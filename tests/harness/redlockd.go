@@ -16,9 +16,13 @@ func Serves(addr string) func(line string) bool {
 	}
 }
 
-// Flags returns the flags of a redlockd of one node.
+// Flags returns the flags of a redlockd of one node. Without peerAddr it has no port for peers.
 func Flags(addr, peerAddr, dataDir string) []string {
-	return []string{"--listen", addr, "--peer-listen", peerAddr, "--data-dir", dataDir}
+	flags := []string{"--listen", addr, "--data-dir", dataDir}
+	if peerAddr != "" {
+		flags = append(flags, "--peer-listen", peerAddr)
+	}
+	return flags
 }
 
 // Loopback returns the address of a port on this machine.

@@ -24,7 +24,7 @@ func Run(t testing.TB, args ...string) Outcome {
 func RunEnv(t testing.TB, env []string, args ...string) Outcome {
 	t.Helper()
 	dir := t.TempDir()
-	p, err := spawn(ProcessConfig{Path: Binary(t), Args: args, Env: append(env, raceOptions), Dir: dir, LogFile: filepath.Join(dir, "run.log")})
+	p, err := Spawn(ProcessConfig{Path: Binary(t), Args: args, Env: append(env, raceOptions), Dir: dir, LogFile: filepath.Join(dir, "run.log")})
 	if err != nil {
 		t.Fatal(err)
 	}

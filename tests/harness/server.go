@@ -20,6 +20,9 @@ type Server struct {
 	addr     string
 	peerAddr string
 	args     []string
+	env      []string // added to the process's environment
+	alone    bool     // without a peer port
+	binary   string   // empty: that under test
 	proc     *Process
 	// expectKill is set once the test itself ended the process by force, so its exit code means nothing.
 	expectKill bool
@@ -31,6 +34,15 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := Prepare(t, args...)
+	s.Start()
+	return s
+}
+
+// StartAlone is Start without a port for peers, as who just runs redlockd has it.
+func StartAlone(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := Prepare(t, args...)
+	s.alone = true
 	s.Start()
 	return s
 }
@@ -62,14 +74,7 @@ func (s *Server) Start() {
 		if fresh {
 			s.addr, s.peerAddr = s.freeAddr(), s.freeAddr()
 		}
-		proc, err := Launch(context.Background(), ProcessConfig{
-			Path:    path,
-			Args:    append(Flags(s.addr, s.peerAddr, s.data), s.args...),
-			Dir:     s.root,
-			Env:     []string{raceOptions},
-			LogFile: filepath.Join(s.root, "server.log"),
-			Ready:   Serves(s.addr),
-		})
+		proc, err := Launch(context.Background(), s.config(path))
 		if err == nil {
 			s.proc, s.expectKill = proc, false
 			return
@@ -79,6 +84,24 @@ func (s *Server) Start() {
 			continue
 		}
 		s.t.Fatalf("start the server: %v", err)
+	}
+}
+
+func (s *Server) config(path string) ProcessConfig {
+	peerAddr := s.peerAddr
+	if s.alone {
+		peerAddr = ""
+	}
+	if s.binary != "" {
+		path = s.binary
+	}
+	return ProcessConfig{
+		Path:    path,
+		Args:    append(Flags(s.addr, peerAddr, s.data), s.args...),
+		Dir:     s.root,
+		Env:     append([]string{raceOptions}, s.env...),
+		LogFile: filepath.Join(s.root, "server.log"),
+		Ready:   Serves(s.addr),
 	}
 }
 
@@ -103,8 +126,28 @@ func (s *Server) Data() string { return s.data }
 // Process is the present, or last, process.
 func (s *Server) Process() *Process { return s.proc }
 
+// Wipe empties the data folder of a server that does not run.
+func (s *Server) Wipe() {
+	s.t.Helper()
+	if s.proc != nil && s.proc.Running() {
+		s.t.Fatal("the server runs: its data stay")
+	}
+	if err := os.RemoveAll(s.data); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// SetBinary gives the next Start another redlockd; "" the usual one.
+func (s *Server) SetBinary(path string) { s.binary = path }
+
+// PeerListen is where the process itself listens for its peers.
+func (s *Server) PeerListen() string { return s.peerAddr }
+
 // SetArgs replaces the flags of the next Start.
 func (s *Server) SetArgs(args ...string) { s.args = args }
+
+// SetEnv replaces what the next Start adds to the environment, as NAME=value.
+func (s *Server) SetEnv(pairs ...string) { s.env = pairs }
 
 // Kill ends the process with SIGKILL.
 func (s *Server) Kill() {
@@ -188,7 +231,7 @@ func (s *Server) cleanup() {
 		}
 		s.checkLog()
 	}
-	if s.t.Failed() {
+	if s.t.Failed() || os.Getenv("LOCKTEST_KEEP") != "" {
 		s.keep()
 		return
 	}
