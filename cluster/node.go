@@ -294,7 +294,7 @@ func (n *Node) diverged(err error) {
 }
 
 // removed ends a node that is not a member any more: its clients' connections
-// first, then the links, by which the leader sees that it has.
+// first, then the links.
 func (n *Node) removed(err error) {
 	n.dismissed(err)
 	n.port.mesh.stop()

@@ -25,7 +25,7 @@ type consensus interface {
 }
 
 // source is where a proposer finds what to put into entries: this node's agent,
-// and later what other nodes forward.
+// and what each other node forwards.
 type source interface {
 	// ready reports whether draw would bring something. It is cheap.
 	ready() bool
