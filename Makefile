@@ -8,7 +8,7 @@ SHELL      := bash
 
 SEEDS      ?= 200
 FUZZTIME   ?= 60s
-FUZZSHORT  ?= 5s
+FUZZSHORT  ?= 20s
 TEST_TIME  ?= 10m
 MINUTES    ?= 60
 PACKAGES   ?= ./...
@@ -52,7 +52,7 @@ fmt: ## Format all Go code (gofumpt, imports in groups).
 ##@ Before a commit
 
 .PHONY: check
-check: tidy vet lint vuln test sim-short faults fuzz-short ## Everything that CI runs: tidy, vet, lint and formatting, vuln, test, a short fuzz.
+check: tidy vet lint vuln test sim faults fuzz-short ## Everything that CI runs: tidy, vet, lint and formatting, vuln, test, a short fuzz.
 
 .PHONY: lint
 lint: ## Lint and check the formatting (golangci-lint; the first run builds it, two minutes or so).
@@ -71,12 +71,8 @@ tidy: ## Check that go.mod and go.sum name just what is needed.
 vuln: ## Look for known vulnerabilities in what we call (passes with a word where the database is out of reach).
 	tools/vuln.sh
 
-.PHONY: sim-short
-sim-short: ## Run 60 simulated clusters.
-	@$(MAKE) --no-print-directory sim SEEDS=60
-
 .PHONY: fuzz-short
-fuzz-short: ## Run each fuzz target for FUZZSHORT (5s).
+fuzz-short: ## Run each fuzz target for FUZZSHORT (20s).
 	tools/fuzz.sh $(FUZZSHORT)
 
 ##@ Now and then

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/redlockd/redlockd/fsm"
 )
 
@@ -392,6 +394,40 @@ func TestForgottenNodeClosesFirst(t *testing.T) {
 			}
 			c.stopAll()
 		}
+	})
+}
+
+// A member that learns of its removal before the leader has told it says that it has
+// closed its connections: its locks are passed on at once. Found by CI's tests under load:
+// the word of the removal crossed a batch, the link ended, and the locks waited 9 s.
+func TestRemovedNodeSaysItHasClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTrio(t, nil)
+		l := c.leader()
+		gone, o := c.others(l)[0], c.others(l)[1]
+		conn := gone.h.connect()
+		conn.do(t, lock("k"))
+		heir := o.h.connect().send(lock("k"))
+		time.Sleep(time.Second)
+		began := time.Now()
+		// As Forget does, but nobody tells the node.
+		if err := l.raft.RemoveServer(raft.ServerID(gone.opts.NodeID), 0, membershipLimit).Error(); err != nil {
+			t.Fatal(err)
+		}
+		conn.send(unlock("other"))
+		wants(t, "the lock of the removed node", reply(t, heir), 2)
+		if gone.Fresh() == nil {
+			t.Error("the lock was passed on while the removed node still served")
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("passed on after %v", took)
+		}
+		if err := <-gone.fatal; !errors.Is(err, ErrRemoved) {
+			t.Error(err)
+		}
+		delete(c.nodes, gone.opts.NodeID)
+		gone.stop(t)
+		c.stopAll()
 	})
 }
 

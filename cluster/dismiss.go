@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/redlockd/redlockd/cluster/peer"
 	"github.com/redlockd/redlockd/fsm"
 )
 
@@ -38,6 +40,35 @@ func (n *Node) dismissed(reason error) {
 	inc := n.agent.inc
 	n.agent.mu.Unlock()
 	n.agent.end(inc, reason)
+}
+
+// farewell tells the leader that this node, which was removed, has closed its
+// clients' connections. The node may have learned of its removal before the leader
+// could tell it (dismiss), and its links end with that: without a word its locks
+// would wait for session-timeout.
+func (n *Node) farewell() {
+	ctx, cancel := context.WithTimeout(context.Background(), dismissLimit)
+	defer cancel()
+	told := false
+	n.port.mesh.each(func(id string, l *peer.Link) {
+		if told {
+			return
+		}
+		_, err := l.Request(ctx, askLeft, []byte("{}"))
+		if told = err == nil; !told {
+			n.log.Debug("a member does not take the word that this node has closed its connections", "member", id, "error", err)
+		}
+	})
+}
+
+// departed ends what a removed node has left in the state; its connections are closed.
+func (n *Node) departed(id string) error {
+	if n.port.knows(id) {
+		return fmt.Errorf("ERR node %q is a member of the cluster", id)
+	}
+	n.errands.add(fsm.AppendRemove(nil, id))
+	n.proposer.look()
+	return nil
 }
 
 // occupied reports whether a node has connections in the state that live.

@@ -27,6 +27,8 @@ const (
 	askBelong
 	// askDismissed: the node was removed, and answers once its clients' connections are closed.
 	askDismissed
+	// askLeft: the node was removed and has closed its clients' connections.
+	askLeft
 )
 
 // ask is what a request carries; which fields count depends on its kind.
@@ -185,6 +187,8 @@ func (n *Node) lead(ctx context.Context, kind byte, a ask) (ask, error) {
 			return ask{}, n.failover(ctx, a.Node)
 		case askMeet:
 			return ask{}, n.meet(ctx, a.Addr)
+		case askLeft:
+			return ask{}, n.departed(a.Node)
 		case askBelong:
 			// A leader that was deposed without knowing it may not know the newest members.
 			return ask{Removed: !n.port.knows(a.Node) && n.raft.VerifyLeader().Error() == nil}, nil
@@ -219,6 +223,10 @@ func (n *Node) asked(ctx context.Context, from peer.Hello, kind byte, payload []
 	case askDismissed:
 		n.dismissed(ErrRemoved)
 		return []byte("{}"), nil
+	case askLeft:
+		a.Node = cmp.Or(a.Node, from.Node)
+		_, err := n.lead(ctx, kind, a)
+		return []byte("{}"), err
 	case askBelong:
 		a.Node = cmp.Or(a.Node, from.Node)
 		answer, err := n.lead(ctx, kind, a)

@@ -297,6 +297,7 @@ func (n *Node) diverged(err error) {
 // first, then the links.
 func (n *Node) removed(err error) {
 	n.dismissed(err)
+	n.farewell()
 	n.port.mesh.stop()
 	select {
 	case <-n.failed:

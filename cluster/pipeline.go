@@ -40,6 +40,7 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 
 // AppendEntries implements raft.AppendPipeline. Raft calls it from one goroutine.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	vouched(args)
 	p.since.Store(time.Now().UnixNano())
 	defer p.since.Store(0)
 	return p.AppendPipeline.AppendEntries(args, resp)

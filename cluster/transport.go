@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 const (
@@ -47,6 +49,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	if isHeartbeat(args) {
 		return t.NetworkTransport.AppendEntries(id, target, args, resp)
 	}
+	vouched(args)
 	for {
 		if _, err := t.await(string(id), args.Term, probeEvery); err != nil {
 			return err
@@ -97,6 +100,24 @@ func (t *transport) await(id string, term uint64, limit time.Duration) (there bo
 			return false, raft.ErrTransportShutdown
 		}
 	}
+}
+
+// vouched lowers the commit index of a request to the last entry that the request
+// itself vouches for. Raft 1.8 reads its last entry first and its commit index later,
+// so that a request may say that entries are committed which it does not carry. The
+// follower takes its own last entry for the bound, and where it has a tail of an old
+// term that was never committed, it applies that: another state, a lock given twice.
+// The paper has the bound that is set here (figure 2, AppendEntries, rule 5). The rest
+// of the commit index comes with the next request, after CommitTimeout at most.
+func vouched(a *raft.AppendEntriesRequest) {
+	if canary.CommitPastSent {
+		return // canary: a follower applies entries that were never committed
+	}
+	last := a.PrevLogEntry
+	if n := len(a.Entries); n > 0 {
+		last = a.Entries[n-1].Index
+	}
+	a.LeaderCommitIndex = min(a.LeaderCommitIndex, last)
 }
 
 // isHeartbeat says what Raft's own transport does: a heartbeat has no entries and

@@ -179,4 +179,6 @@ const (
 	LogUnsynced = on == "log_unsynced"
 	// OldTailStays: the tail of the log that a new leader has replaced stays behind its entries.
 	OldTailStays = on == "old_tail_stays"
+	// CommitPastSent: a leader says that entries are committed which its request does not carry.
+	CommitPastSent = on == "commit_past_sent"
 )

@@ -98,4 +98,5 @@ var canaries = []canary{
 	other("vote_unsynced", "./store", "TestCrashAtEveryStep"),
 	other("log_unsynced", "./store", "TestCrashAtEveryStep"),
 	other("old_tail_stays", "./store", "TestLogContract"),
+	other("commit_past_sent", "./cluster", "TestStaleTailIsNotApplied"),
 }
