@@ -181,4 +181,18 @@ const (
 	OldTailStays = on == "old_tail_stays"
 	// CommitPastSent: a leader says that entries are committed which its request does not carry.
 	CommitPastSent = on == "commit_past_sent"
+	// HeartbeatDeposes: a heartbeat changes term and office beside Raft's main loop.
+	HeartbeatDeposes = on == "heartbeat_deposes"
+	// DeposedSends: a request is sent that was read while another leader replaced the log's end.
+	DeposedSends = on == "deposed_sends"
+	// VoteHalves: the term of a vote and its candidate reach the disk one after the other.
+	VoteHalves = on == "vote_halves"
+	// DiskUnseen: a node without connections does not look at its disk, and what was said of one counts for ever.
+	DiskUnseen = on == "disk_unseen"
+	// HandOverLeft: a node that stops does not wait for the hand-over that Raft has been asked for.
+	HandOverLeft = on == "hand_over_left"
+	// HeartbeatStrict: a HEARTBEAT session ends when no word has come to the machine for its TTL.
+	HeartbeatStrict = on == "heartbeat_strict"
+	// ForgetsBlind: a member that is removed need not have closed its clients' connections.
+	ForgetsBlind = on == "forgets_blind"
 )
