@@ -94,13 +94,29 @@ func (d *dataDir) make() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("store: data directory %s: %w", d.path, err)
 	}
+	above := d.above()
 	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
 		return fmt.Errorf("store: making the data directory %s: %w", d.path, err)
 	}
-	if err := d.sync(d.fs.PathDir(d.path)); err != nil {
-		return fmt.Errorf("store: making the data directory %s: %w", d.path, err)
+	for _, path := range above {
+		if err := d.sync(path); err != nil {
+			return fmt.Errorf("store: making the data directory %s: %w", d.path, err)
+		}
 	}
 	return nil
+}
+
+// above lists the directories that get a new name when the data directory is made: the
+// one above it, and where that is missing, those above that. A name that is lost takes
+// all below it along, and the node would come back as one that has never voted.
+func (d *dataDir) above() (paths []string) {
+	for path := d.path; ; path = paths[len(paths)-1] {
+		parent := d.fs.PathDir(path)
+		paths = append(paths, parent)
+		if _, err := d.fs.Stat(parent); parent == path || !errors.Is(err, fs.ErrNotExist) {
+			return paths
+		}
+	}
 }
 
 // acquire takes the lock of the directory.

@@ -89,8 +89,9 @@ func TestFaultsInChild(t *testing.T) {
 		}
 	}
 	t.Logf("faults: %d fatal, %d answered with an error, %d survived", fatal, plain, survived)
-	if fatal == 0 || plain == 0 {
-		t.Error("the faults have not met what they should")
+	const least = 50 // a story that became shorter would prove less
+	if n := fatal + plain + survived; n < least || fatal == 0 || plain == 0 {
+		t.Errorf("%d faults, want at least %d, some fatal and some answered with an error", n, least)
 	}
 }
 

@@ -120,6 +120,7 @@ func (s *Store) finishRestore(b *pebble.Batch, m *meta) (conflict bool) {
 		s.log.last.Store(0)
 	}
 	s.meta.Store(m)
+	s.restores.Add(1)
 	return drop && last >= m.applied.index
 }
 

@@ -137,6 +137,38 @@ func TestRestoreAndTheLog(t *testing.T) {
 	}
 }
 
+// A snapshot that another one has overtaken, between its being asked for and its
+// being written, is none: Raft would go back to it.
+func TestOvertakenSnapshotIsRefused(t *testing.T) {
+	s := openStore(t, vfs.NewMem())
+	must(t, s.Log().StoreLogs(entries(1, 10, 1)))
+	must(t, s.Apply(10, 1, put("old=1")))
+	persist := func(p raft.FSMSnapshot, index, term uint64) error {
+		k, err := s.Snapshots().Create(raft.SnapshotVersionMax, index, term, raft.Configuration{}, 0, nil)
+		must(t, err)
+		if err := p.Persist(k); err != nil {
+			return errors.Join(err, k.Cancel())
+		}
+		return k.Close()
+	}
+	overtaken := s.PersistState()
+	must(t, s.Restore(bytes.NewReader(streamOf(t, 20, 2, "new=1")), 20, 2))
+	if err := persist(overtaken, 10, 1); !errors.Is(err, ErrOldSnapshot) {
+		t.Errorf("it was taken: %v", err)
+	}
+	if i, term := s.Applied(); i != 20 || term != 2 {
+		t.Errorf("applied (%d, %d)", i, term)
+	}
+	must(t, persist(s.PersistState(), 20, 2))
+	k, err := s.Snapshots().Create(raft.SnapshotVersionMax, 20, 2, raft.Configuration{}, 0, nil)
+	must(t, err)
+	must(t, s.PersistState().Persist(k))
+	must(t, s.Restore(bytes.NewReader(streamOf(t, 30, 3, "newer=1")), 30, 3))
+	if err := k.Close(); !errors.Is(err, ErrOldSnapshot) {
+		t.Errorf("it was closed: %v", err)
+	}
+}
+
 func TestOldSnapshotIsRefused(t *testing.T) {
 	s := openStore(t, vfs.NewMem())
 	must(t, s.Apply(9, 2, put("a=1")))

@@ -81,16 +81,28 @@ func (t snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, 
 // nothing: the state is on disk already, and closing the sink syncs it. So
 // whoever applies with its writes late must have brought all of them to Apply
 // before FSM.Snapshot returns: the log up to there may be cut.
-func (s *Store) PersistState() raft.FSMSnapshot { return persistState{} }
+func (s *Store) PersistState() raft.FSMSnapshot { return persistState{s.restores.Load()} }
 
-type persistState struct{}
+// persistState knows how often the state had been replaced when it was the snapshot.
+type persistState struct{ restores uint64 }
 
-func (persistState) Persist(target raft.SnapshotSink) error {
+// Persist refuses what another snapshot has overtaken. Raft 1.8 asks its main loop for
+// the configuration in between, and that may be installing a snapshot: to go on would
+// set Raft's last snapshot, and with an empty log its last entry, back to before it.
+func (p persistState) Persist(target raft.SnapshotSink) error {
 	k, ok := target.(*sink)
 	if !ok {
 		return fmt.Errorf("store: the snapshot's sink is a %T, not the store's own", target)
 	}
-	k.local = true
+	k.local, k.restores = true, p.restores
+	return k.overtaken()
+}
+
+// overtaken refuses a local snapshot whose state was replaced.
+func (k *sink) overtaken() error {
+	if k.s.restores.Load() != k.restores {
+		return fmt.Errorf("store: the state was replaced while this snapshot of it was taken: %w", ErrOldSnapshot)
+	}
 	return nil
 }
 

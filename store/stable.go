@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -15,6 +16,12 @@ import (
 func (s *Store) Stable() raft.StableStore { return stableStore{s} }
 
 type stableStore struct{ s *Store }
+
+// Raft's keys of a vote.
+var (
+	keyVoteTerm      = []byte("LastVoteTerm")
+	keyVoteCandidate = []byte("LastVoteCand")
+)
 
 func stableKey(key []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(key)), prefixStable), key...)
@@ -40,8 +47,23 @@ func (t stableStore) Get(key []byte) ([]byte, error) {
 }
 
 // SetUint64 writes a number, 8 bytes big-endian.
+//
+// Raft 1.8 writes a vote in two steps, the term and then the candidate
+// (hashicorp/raft #661). A crash between them would leave the new term with the
+// candidate of an older vote, who would then be given the vote of the new term
+// unseen, however old its log. So the term takes the older candidate away.
 func (t stableStore) SetUint64(key []byte, value uint64) error {
-	return t.Set(key, binary.BigEndian.AppendUint64(nil, value))
+	number := binary.BigEndian.AppendUint64(nil, value)
+	if canary.VoteHalves || !bytes.Equal(key, keyVoteTerm) { // canary: a vote that nobody has weighed
+		return t.Set(key, number)
+	}
+	t.s.stable.Lock()
+	defer t.s.stable.Unlock()
+	b := t.s.stable.begin()
+	t.s.stable.must(b.Delete(stableKey(keyVoteCandidate), nil))
+	t.s.stable.must(b.Set(stableKey(key), number, nil))
+	t.s.stable.commit(!canary.VoteUnsynced)
+	return nil
 }
 
 // GetUint64 reads a number; 0 if there is none.

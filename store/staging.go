@@ -39,9 +39,11 @@ type sink struct {
 	at     position
 	config configuration
 	local  bool // PersistState was here
-	file   vfs.File
-	buf    *bufio.Writer
-	done   bool
+	// restores is how often the state had been replaced when a local one was asked for.
+	restores uint64
+	file     vfs.File
+	buf      *bufio.Writer
+	done     bool
 }
 
 // ID names the snapshot for Open.
@@ -108,8 +110,11 @@ func (k *sink) Close() error {
 	}
 	k.done = true
 	if k.local {
+		if err := k.overtaken(); err != nil {
+			return err
+		}
 		k.s.takeLocal(k.at, k.config)
-		return nil
+		return k.overtaken() // a sync can take as long as another snapshot
 	}
 	if k.file == nil {
 		return errors.New("store: an empty snapshot was received")

@@ -22,11 +22,11 @@ func TestStableContract(t *testing.T) {
 	if v, err := st.GetUint64([]byte("missing")); v != 0 || err != nil {
 		t.Errorf("missing number: %v, %v", v, err)
 	}
-	must(t, st.Set([]byte("LastVoteCand"), []byte("node-a")))
 	must(t, st.Set([]byte("empty"), nil))
 	must(t, st.SetUint64([]byte("CurrentTerm"), math.MaxUint64))
 	must(t, st.SetUint64([]byte("LastVoteTerm"), 7))
 	must(t, st.SetUint64([]byte("LastVoteTerm"), 8))
+	must(t, st.Set([]byte("LastVoteCand"), []byte("node-a")))
 	s = reopen(t, s)
 	st = s.Stable()
 	if v, err := st.Get([]byte("LastVoteCand")); string(v) != "node-a" || err != nil {

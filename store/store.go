@@ -29,6 +29,8 @@ type Store struct {
 	state   lane
 	meta    atomic.Pointer[meta]
 	staging staging
+	// restores is how often the state was replaced by a snapshot.
+	restores atomic.Uint64
 
 	backups   sync.WaitGroup // open ones
 	closing   sync.Mutex
