@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -15,8 +16,11 @@ func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
 	inc := a.inc
 	var over error
 	if a.phase == phaseServing {
-		// What is counted here was counted by the machine with the shorter of the two at least.
+		// What is counted here was counted by the machine with the shortest of these at least.
 		counted := min(a.timeout, timeout)
+		if eff.Timeout > 0 {
+			counted = min(counted, time.Duration(eff.Timeout)*time.Millisecond)
+		}
 		a.vouch.shrink(timeout)
 		over = a.observe(eff, counted)
 		if over == nil && a.silent() && !canary.StaleGrant { // canary: what came before a pause is told after it
@@ -32,6 +36,9 @@ func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
 	a.mu.Unlock()
 	if over != nil {
 		a.end(inc, over)
+		if errors.Is(over, errGoneBack) {
+			a.fatal(over)
+		}
 		return
 	}
 	if a.ending.Load() {
@@ -77,6 +84,9 @@ func (a *agent) observe(eff *fsm.Effects, timeout time.Duration) error {
 			if canary.EarlyLost { // a refused batch is taken for an applied one
 				freed = a.settle(b.Number)
 				break
+			}
+			if len(a.sent) == 0 || b.Number <= a.sent[0].number {
+				return errGoneBack // to send it again would bring the same answer, without end
 			}
 			a.resendLocked()
 			freed = true
@@ -153,17 +163,31 @@ func (a *agent) after(eff *fsm.Effects) {
 		}
 	}
 	if mine != nil && mine.Incarnation == 0 {
-		// Another registration of this node came first; name that one.
-		a.log.Info("the registration named an older incarnation; registering again", "named", uint64(a.reg.replaces), "newest", uint64(mine.Newest))
-		a.newest = mine.Newest
-		a.register()
+		a.refusedLocked(mine)
 		mine = nil
-		a.wake()
 	}
 	a.mu.Unlock()
 	if mine != nil {
 		a.begin(mine.Incarnation)
 	}
+}
+
+// refusedLocked takes in that the machine has refused our registration. The caller
+// holds mu.
+func (a *agent) refusedLocked(r *fsm.Registered) {
+	if r.Disk != "" {
+		// Nothing of ours can change that: asked again at once, and again, it would
+		// fill the log. It is sent again like one that is overdue, for the cluster may
+		// have forgotten the other disk by then (CLUSTER FORGET).
+		a.log.Warn("the cluster knows this node with another data directory and does not take it in: remove it (CLUSTER FORGET) and let it join anew",
+			"node", a.node, "disk", a.disk, "known", r.Disk)
+		return
+	}
+	// Another registration of this node came first; name that one.
+	a.log.Info("the registration named an older incarnation; registering again", "named", uint64(a.reg.replaces), "newest", uint64(r.Newest))
+	a.newest = r.Newest
+	a.register()
+	a.wake()
 }
 
 // begin makes the applied incarnation the one that serves.

@@ -14,8 +14,10 @@ import (
 // fast takes replies that the leader sent ahead of our own loop. They change
 // nothing but the slots that they fill; but from now on somebody has been told
 // something, so that the node must be vouched for, from when the batch was first
-// sent: our own loop may be long in coming.
-func (a *agent) fast(replies []fsm.Reply) {
+// sent: our own loop may be long in coming. left is how long the incarnation had left
+// when the leader said so: what it was first given may have been counted with a
+// session-timeout of which we know nothing yet.
+func (a *agent) fast(replies []fsm.Reply, left time.Duration) {
 	if len(replies) == 0 || a.ending.Load() {
 		return
 	}
@@ -29,7 +31,7 @@ func (a *agent) fast(replies []fsm.Reply) {
 		a.vouch.count(a.clock.Boot(), a.timeout)
 	}
 	if !a.vouch.running && len(a.sent) > 0 && !canary.FastUnvouched { // canary: somebody was told something, and nobody vouches
-		a.vouch.count(a.sent[0].first, a.timeout)
+		a.vouch.count(a.sent[0].first-max(0, a.timeout-left), a.timeout)
 		a.ka.due = 0
 		a.awaken()
 	}
@@ -92,13 +94,21 @@ func (a *agent) installed(me fsm.NodeInfo, timeout time.Duration, stands func(fs
 	}
 	a.vouch.shrink(timeout)
 	sent := a.skipped(me.Batch)
+	// Session-timeout may have been shorter in what was skipped, and is long again.
+	// What is sure is how long the incarnation had left when the snapshot was taken,
+	// and that what it knows of was sent before. So it counts as if sent that much earlier.
+	late := time.Duration(0)
+	if me.Connections > 0 {
+		late = max(0, counted-time.Duration(me.Left)*time.Millisecond)
+	}
 	for n := me.Keepalive; n > 0 && len(a.ka.sent) > 0 && n >= a.ka.sent[0].number; n-- {
 		if at, ok := a.ka.counted(n); ok && a.vouch.running {
-			a.vouch.count(at, counted)
+			a.vouch.count(at-late, counted)
 		}
 	}
 	a.appliedNow = false
 	a.settle(me.Batch)
+	a.appliedSent -= late
 	a.countLive(counted)
 	a.internal.installed()
 	conns := make(map[uint32]struct{}, len(a.conns))

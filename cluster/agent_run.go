@@ -70,16 +70,18 @@ func (a *agent) plan() time.Duration {
 	if at, ok := a.queue.oldest(); ok {
 		until(at.Add(a.requestTimeout).Sub(now))
 	}
-	if a.phase == phaseServing && a.diskFull != nil {
+	if a.looks() {
 		until(a.ka.look - a.clock.Boot())
 	}
 	if a.vouch.running {
 		until(silenceCheck)
 		boot := a.clock.Boot()
 		until(time.Duration(a.vouch.fresh.Load()) - boot)
+	}
+	if a.vouching() {
 		// The next one is due whether or not the last has been drawn; one that is
 		// ready and overdue waits for the leader, not for us.
-		if d := a.ka.due - boot; d > 0 || !a.ka.ready {
+		if d := a.ka.due - a.clock.Boot(); d > 0 || !a.ka.ready {
 			until(d)
 		}
 	}
@@ -107,18 +109,30 @@ func (a *agent) silent() bool {
 }
 
 // diskEvery is how often a node looks at its disk at least, also one without
-// connections, which sends no keepalives: while the machine thinks that the disk of
-// any node is nearly full, no node grants a lock.
+// connections, which sends no keepalives while its disk is not full: while the machine
+// thinks that the disk of any node is nearly full, no node grants a lock.
 const diskEvery = 5 * time.Second
+
+// vouching reports whether keepalives are sent: while connections are in the state,
+// and while the disk is nearly full, which counts no longer than the keepalive that
+// says so. The caller holds mu.
+func (a *agent) vouching() bool {
+	return a.vouch.running || a.ka.full && !canary.DiskUnseen
+}
+
+// looks reports whether the node looks at its disk. The caller holds mu.
+func (a *agent) looks() bool {
+	return a.phase == phaseServing && a.diskFull != nil && (a.vouch.running || !canary.DiskUnseen) // canary: only who sends keepalives looks
+}
 
 // prepareKeepalive makes a keepalive ready when one is due, or when the disk is not
 // any more what the machine was told. The host and the disk are asked outside the lock.
 func (a *agent) prepareKeepalive() {
 	a.mu.Lock()
 	inc := a.inc
-	look := a.phase == phaseServing && a.diskFull != nil && a.clock.Boot() >= a.ka.look
+	look := a.looks() && a.clock.Boot() >= a.ka.look
 	told := a.ka.full
-	due := a.phase == phaseServing && !a.ka.ready && (a.markDue || (a.vouch.running || canary.IdleVouches) && a.clock.Boot() >= a.ka.due) // canary: idle nodes fill the log
+	due := a.phase == phaseServing && !a.ka.ready && (a.markDue || (a.vouching() || canary.IdleVouches) && a.clock.Boot() >= a.ka.due) // canary: idle nodes fill the log
 	a.mu.Unlock()
 	if !due && !look {
 		return

@@ -185,6 +185,39 @@ func TestTwoBatchesAtMost(t *testing.T) {
 	}
 }
 
+// A machine that has gone back finds each batch too early, the first of all too: that
+// is not sent again at once, and again, an entry each time, but ends the process.
+func TestStateThatWentBackIsFatal(t *testing.T) {
+	b := newBench(t)
+	c := b.serve()
+	old, index := fsm.New(), b.index
+	records := slices.Collect(b.m.Records)
+	b.send(c, lock("a"))
+	b.apply(1, b.drawn())
+	if err := old.Load(slices.Values(records)); err != nil {
+		t.Fatal(err)
+	}
+	b.m, b.index = old, index
+	var fatal error
+	b.fatal = func(err error) { fatal = err }
+	b.send(c, lock("b"))
+	eff := b.apply(2, b.drawn())
+	if len(eff.Batches) != 1 || eff.Batches[0].Status != fsm.BatchEarly {
+		t.Fatalf("batches %+v: the test tests nothing", eff.Batches)
+	}
+	if !errors.Is(fatal, errGoneBack) || b.h.inc != 0 {
+		t.Errorf("the node serves on: %v", fatal)
+	}
+	for range 3 { // a new incarnation, at most
+		if r := b.drawn(); !r.empty() {
+			b.apply(2, r)
+		}
+	}
+	if b.counts.resent != 0 {
+		t.Errorf("sent again %d times", b.counts.resent)
+	}
+}
+
 func TestBatchIsBounded(t *testing.T) {
 	b := newBench(t)
 	b.serve()
@@ -337,6 +370,26 @@ func TestRegistration(t *testing.T) {
 	b.apply(3, next)
 	if len(b.h.log) != 1 {
 		t.Fatal("a repeated registration began again:", b.h.log)
+	}
+}
+
+// A registration that is refused because of the disk is not sent again at once: what
+// the cluster knows of the node does not change by that, and each try is an entry.
+func TestRegistrationOnAnotherDisk(t *testing.T) {
+	b := newBench(t)
+	b.disk = "new"
+	b.register()
+	b.m.Apply(&fsm.Entry{Index: 1, Term: 1, Items: []fsm.Item{{Kind: fsm.ItemRegister, Register: fsm.Register{Node: "n1", Nonce: fsm.Nonce{9}, Disk: "old"}}}})
+	b.index = 1
+	for range 3 {
+		b.apply(1, b.drawn())
+		if b.turn(); b.phase != phaseRegistering || b.ready() {
+			t.Fatalf("phase %d, to be sent again: %v", b.phase, b.ready())
+		}
+		b.clock.freeze(overdueAfter)
+		if b.turn(); !b.ready() {
+			t.Fatal("never sent again")
+		}
 	}
 }
 

@@ -121,6 +121,9 @@ func (a *applier) Apply(l *raft.Log) any {
 		return nil
 	}
 	e.Index, e.Term = l.Index, l.Term
+	if !timely(l) {
+		e.Time = 0 // time stands still
+	}
 	a.lateBytes += len(l.Data)
 	a.apply(e)
 	a.grew(len(l.Data))
@@ -138,7 +141,7 @@ func (a *applier) apply(e *fsm.Entry) {
 	}
 	a.note(e.Index, e.Term)
 	if a.proposer.leads.Load() {
-		a.remotes.answer(eff.Replies, timeout)
+		a.remotes.answer(eff, min(timeout, eff.Timeout), a.left)
 		if len(eff.Ended)+len(eff.Sessions) > 0 {
 			a.tell(e, eff)
 		}
@@ -158,6 +161,16 @@ func (a *applier) apply(e *fsm.Entry) {
 	a.agent.before(eff, time.Duration(timeout)*time.Millisecond)
 	a.host.Deliver(eff)
 	a.agent.after(eff)
+}
+
+// left is how long a node's incarnation lives, in ms, if nothing more is heard of it.
+// One without connections has nothing to lose.
+func (a *applier) left(node string) int64 {
+	x, _ := a.machine.Node(node)
+	if x.Connections == 0 {
+		return a.machine.Settings().SessionTimeout
+	}
+	return x.Left
 }
 
 // change takes the entry through the machine, whose lock it leaves also in a panic:
@@ -287,6 +300,15 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	}
 	a.turn.Lock()
 	defer a.turn.Unlock()
+	// The store knows only what was written, and would go back to it: a snapshot that
+	// comes late, a second time, must not undo what was applied since. Its sender has
+	// long gone on.
+	if now := a.index.Load(); index < now {
+		return fmt.Errorf("cluster: the snapshot is of entry %d, and entry %d is applied: %w", index, now, store.ErrOldSnapshot)
+	}
+	if index == a.index.Load() && a.changeBehind(index) {
+		return fmt.Errorf("cluster: the snapshot is of entry %d, which is applied, and the members change behind it: %w", index, store.ErrOldSnapshot)
+	}
 	err := a.storage.Restore(r, index, term)
 	if errors.Is(err, store.ErrRestartRaft) {
 		a.die(fmt.Errorf("cluster: the snapshot at entry %d is restored, and Raft has to start anew with it: %w", index, err))
@@ -312,6 +334,22 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	a.mark.index, a.mark.hash = a.machine.HashMark()
 	a.agent.installed(me, time.Duration(timeout)*time.Millisecond, a.machine.Conn)
 	return nil
+}
+
+// changeBehind reports whether the log goes on behind an applied entry with a change
+// of the members. Raft takes the members of a snapshot for the newest ones: those of
+// one that comes late, a second time, would be older than what this node has agreed to.
+// Who needs a snapshot of the very entry that it has applied has no log behind it.
+func (a *applier) changeBehind(index uint64) bool {
+	log := a.storage.Log()
+	last, err := log.LastIndex()
+	for i := index; err == nil && i <= last; i++ {
+		var l raft.Log
+		if err = log.GetLog(i, &l); err == nil && i > index && l.Type == raft.LogConfiguration {
+			return true
+		}
+	}
+	return false
 }
 
 // view calls f with the machine standing still.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/redlockd/redlockd/cluster/peer"
 	"github.com/redlockd/redlockd/fsm"
@@ -70,14 +69,14 @@ type benchMember struct {
 func trioRun(b *testing.B, at string, callers, burst int) {
 	all := benchTrio(b, callers)
 	var leader *benchMember
-	for leader == nil {
+	eventually(b, "a node leads", func() bool {
 		for _, m := range all {
 			if m.n.proposer.leads.Load() {
 				leader = m
 			}
 		}
-		time.Sleep(time.Millisecond)
-	}
+		return leader != nil
+	})
 	var on []*benchMember
 	for _, m := range all {
 		if at == "all" || at == "leader" && m == leader || at == "follower" && m != leader && len(on) == 0 {

@@ -162,8 +162,15 @@ func (n *Node) startRaft() error {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(o.PeerAddr))
 	}
 	c := n.raftConfig()
-	n.raftLog = &closableLog{LogStore: o.Storage.Log()}
-	log, stable, snaps := n.raftLog, o.Storage.Stable(), o.Storage.Snapshots()
+	n.raftLog = &closableLog{LogStore: o.Storage.Log(), committed: n.committed, fatal: n.fatal}
+	stable, err := newTerms(o.Storage.Stable())
+	if err != nil {
+		return err
+	}
+	if n.port != nil {
+		n.port.trans.terms = stable
+	}
+	log, snaps := n.raftLog, o.Storage.Snapshots()
 	exists, err := raft.HasExistingState(log, stable, snaps)
 	if err != nil {
 		return fmt.Errorf("cluster: looking for an existing log: %w", err)
@@ -177,6 +184,7 @@ func (n *Node) startRaft() error {
 	if n.raft, err = raft.NewRaft(c, n.applier, log, stable, snaps, trans); err != nil {
 		return fmt.Errorf("cluster: starting Raft: %w", err)
 	}
+	n.running.Store(n.raft)
 	if err := n.checkMember(); err != nil {
 		err = errors.Join(err, n.raft.Shutdown().Error())
 		n.raftLog.close()
@@ -206,6 +214,9 @@ func (n *Node) checkMember() error {
 		}
 	}
 	n.applier.countVoters(servers)
+	// Where only the change that nobody has committed yet removes this node, the leader
+	// knows whether it came to pass: a node that was removed is told so (belong).
+	member = member || slices.ContainsFunc(n.withCommitted(nil), func(s raft.Server) bool { return string(s.ID) == n.opts.NodeID })
 	// One that joins has got the log of before it was taken in: the leader knows more.
 	if !member && len(servers) > 0 && !n.opts.joins() {
 		return fmt.Errorf("cluster: node %q is not in the stored configuration %v: start with the node id that this data directory was made with; if it was removed from the cluster, delete the data directory and start it with --join", n.opts.NodeID, servers)
@@ -220,6 +231,21 @@ func (n *Node) checkMember() error {
 		return n.stand()
 	}
 	return nil
+}
+
+// withCommitted adds to the newest configuration of the log those who are missing in
+// it and are in the one that is committed. The newest may be taken back, when its
+// leader got no further, and nobody tells of that: without the others the node could
+// not even reach the leader.
+func (n *Node) withCommitted(newest []raft.Server) []raft.Server {
+	all := slices.Clone(newest)
+	conf, _ := n.opts.Storage.Configuration()
+	for _, s := range conf.Servers {
+		if !slices.ContainsFunc(all, func(x raft.Server) bool { return x.ID == s.ID }) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // contradicts refuses options that speak of another cluster than the one that the

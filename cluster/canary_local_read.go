@@ -13,7 +13,7 @@ func init() {
 		var ok bool
 		n.applier.view(func() { r, ok = n.fsm.Peek(ops[0]) })
 		if ok {
-			go n.agent.fast([]fsm.Reply{r})
+			go n.agent.fast([]fsm.Reply{r}, longSleep)
 		}
 	}
 }

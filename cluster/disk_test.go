@@ -57,3 +57,26 @@ func TestDiskOfAnIdleNode(t *testing.T) {
 		}
 	})
 }
+
+// A node whose disk is full dies of that sooner or later. Then its disk is nobody's
+// trouble any more: the others lock, though an idle incarnation does not end by silence.
+func TestFullDiskOfADeadNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := map[string]*atomic.Bool{"n1": {}, "n2": {}, "n3": {}}
+		c := newTrio(t, func(o *Options) { o.Storage = fillableStorage{o.Storage, full[o.NodeID]} })
+		l := c.leader()
+		conn := l.h.connect()
+		idle := c.others(l)[0]
+		full[idle.opts.NodeID].Store(true)
+		n := 0
+		locks := func(code fsm.Code) func() bool {
+			return func() bool {
+				n++
+				return conn.do(t, lock(fmt.Sprint("k", n))).Code == code
+			}
+		}
+		eventually(t, "LIMIT", locks(fsm.CodeLimit))
+		c.kill(idle)
+		eventually(t, "a lock", locks(fsm.CodeOK))
+	})
+}

@@ -30,4 +30,12 @@ func (e *errands) draw(r *round) {
 	e.items = nil
 }
 
+// drop forgets what was not drawn: in a later office it would be out of date, and a
+// node that has joined anew would be removed for what it was.
+func (e *errands) drop() {
+	e.mu.Lock()
+	e.items = nil
+	e.mu.Unlock()
+}
+
 func (*errands) failed(*ProposeError) {}

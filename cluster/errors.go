@@ -22,6 +22,8 @@ var (
 	ErrEnded = errors.New("the cluster has ended this node's incarnation, and its connections with it")
 	// ErrDiverged ends the process of a node whose state differs from that of the others.
 	ErrDiverged = errors.New("this node's state differs from that of the majority (or there is none): it must not serve; remove it from the cluster, delete its data directory, and let it join anew")
+	// errGoneBack ends the process of a node whose machine lacks a batch that it has applied before.
+	errGoneBack = errors.New("the state has gone back: it lacks requests of this node that were applied before; please report this; the node starts again from what is on its disk")
 	// ErrRemoved ends the process of a node that is not a member any more.
 	ErrRemoved = errors.New("this node was removed from the cluster; to take it in again, delete its data directory and start it with --join")
 	// ErrNoLeader is what a request for the leader is answered with while there is none.

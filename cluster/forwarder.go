@@ -13,8 +13,9 @@ const (
 	// frameForward goes to the leader: keepalives and items, as an entry without
 	// a time (fsm.AppendEntry).
 	frameForward = 1 + iota
-	// frameFast comes from the leader: session-timeout in ms (uvarint), and replies, one
-	// behind the other (fsm.AppendReply).
+	// frameFast comes from the leader: session-timeout and how long the node's
+	// incarnation has left, in ms (uvarint), and replies, one behind the other
+	// (fsm.AppendReply).
 	frameFast
 	// frameFailed comes from who was taken for the leader: an Outcome in one byte,
 	// and a sentence. What was forwarded is not known to be in the log.

@@ -107,7 +107,7 @@ func (l *leadership) take(term uint64) {
 		}
 		l.term = term
 		l.log.Info("this node leads the cluster", "term", term)
-		l.proposer.start(l.now())
+		l.proposer.start(l.now(), term)
 		if !canary.TermForgotten {
 			l.resend()
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redlockd/redlockd/cluster/peer"
 	"github.com/redlockd/redlockd/fsm"
+	"github.com/redlockd/redlockd/internal/canary"
 )
 
 // The kinds of requests between nodes. Append, never renumber.
@@ -131,6 +132,8 @@ func (p *port) tell(m *Member, now time.Time) {
 	}
 }
 
+var errNoMember = errors.New("it is not a member")
+
 var errAlone = errors.New("ERR this node has no peer port: start it with --peer-listen")
 
 // Meet takes the node that peers reach at address into the cluster; it must have
@@ -190,8 +193,14 @@ func (n *Node) lead(ctx context.Context, kind byte, a ask) (ask, error) {
 		case askLeft:
 			return ask{}, n.departed(a.Node)
 		case askBelong:
-			// A leader that was deposed without knowing it may not know the newest members.
-			return ask{Removed: !n.port.knows(a.Node) && n.raft.VerifyLeader().Error() == nil}, nil
+			// A leader that was deposed without knowing it may not know the newest members,
+			// and Raft's VerifyLeader can pass there (DESIGN.md, section 7): only an entry of
+			// its own, committed, tells. A node would end for good on a wrong word.
+			if n.port.knows(a.Node) {
+				return ask{}, nil
+			}
+			err := n.raft.Barrier(membershipLimit).Error()
+			return ask{Removed: err == nil && !n.port.knows(a.Node)}, nil
 		}
 	}
 	l := n.port.way()
@@ -264,58 +273,98 @@ func votersOf(servers []raft.Server) int {
 	return voters
 }
 
+// reconfigure has one change made of the members, as decide asks for it: by what the
+// members were at index, and for these alone. Raft takes one change after the other,
+// and what was decided while another one waited may be wrong behind it: a node that
+// asks for its vote and is removed meanwhile would come back, with it. So where the
+// members have changed, it is decided anew.
+func (n *Node) reconfigure(decide func(servers []raft.Server, index uint64) (raft.IndexFuture, error)) error {
+	for {
+		conf, index := n.opts.Storage.Configuration()
+		f, err := decide(conf.Servers, index)
+		if err != nil || f == nil {
+			return err
+		}
+		if err = f.Error(); err == nil {
+			return nil
+		}
+		// Raft knows of the newest members before our own loop does.
+		if berr := n.raft.Barrier(membershipLimit).Error(); berr != nil {
+			return err //nolint:wrapcheck // the caller says what it was about
+		}
+		if _, now := n.opts.Storage.Configuration(); now == index {
+			return err //nolint:wrapcheck // the caller says what it was about
+		}
+	}
+}
+
 // join takes a node in, without a vote at first.
 func (n *Node) join(a ask) (ask, error) {
-	servers, err := n.servers()
-	if err != nil {
-		return ask{}, err
-	}
-	var known fsm.NodeInfo
-	n.applier.view(func() { known, _ = n.applier.machine.Node(a.Node) })
-	answer := ask{Cluster: n.ClusterID(), Members: []member{{a.Node, a.Addr}}}
+	var answer ask
+	var refusal error
 	there := false
-	for _, s := range servers {
-		switch {
-		case string(s.ID) == a.Node && known.Disk != "" && known.Disk != a.Disk:
-			return ask{}, fmt.Errorf("ERR the name %q is taken by a member with another data directory; CLUSTER FORGET it first, or join under another --node-id", a.Node)
-		case string(s.ID) == a.Node && string(s.Address) != a.Addr:
-			return ask{}, fmt.Errorf("ERR the name %q is taken by the member at %s; join under another --node-id", a.Node, s.Address)
-		case string(s.ID) == a.Node:
-			there = true
-			continue
-		case string(s.Address) == a.Addr:
-			return ask{}, fmt.Errorf("ERR the address %s belongs to member %q", a.Addr, s.ID)
+	err := n.reconfigure(func(servers []raft.Server, index uint64) (raft.IndexFuture, error) {
+		if answer, there, refusal = n.admit(a, servers); refusal != nil || there {
+			return nil, nil
 		}
-		answer.Members = append(answer.Members, member{string(s.ID), string(s.Address)})
-	}
-	if !there {
-		if err := n.raft.AddNonvoter(raft.ServerID(a.Node), raft.ServerAddress(a.Addr), 0, membershipLimit).Error(); err != nil {
-			return ask{}, fmt.Errorf("ERR node %q could not be taken in: %w", a.Node, err)
-		}
+		return n.raft.AddNonvoter(raft.ServerID(a.Node), raft.ServerAddress(a.Addr), index, membershipLimit), nil
+	})
+	switch {
+	case refusal != nil:
+		return ask{}, refusal
+	case err != nil:
+		return ask{}, fmt.Errorf("ERR node %q could not be taken in: %w", a.Node, err)
+	case !there:
 		n.log.Info("a node joins; it votes once it has caught up", "node", a.Node, "address", a.Addr)
 	}
 	return answer, nil
 }
 
+// admit says what a node is told that joins, and whether it is a member already.
+func (n *Node) admit(a ask, servers []raft.Server) (answer ask, there bool, err error) {
+	var known fsm.NodeInfo
+	n.applier.view(func() { known, _ = n.applier.machine.Node(a.Node) })
+	answer = ask{Cluster: n.ClusterID(), Members: []member{{a.Node, a.Addr}}}
+	for _, s := range servers {
+		switch {
+		case string(s.ID) == a.Node && known.Disk != "" && known.Disk != a.Disk:
+			return ask{}, false, fmt.Errorf("ERR the name %q is taken by a member with another data directory; CLUSTER FORGET it first, or join under another --node-id", a.Node)
+		case string(s.ID) == a.Node && string(s.Address) != a.Addr:
+			return ask{}, false, fmt.Errorf("ERR the name %q is taken by the member at %s; join under another --node-id", a.Node, s.Address)
+		case string(s.ID) == a.Node:
+			there = true
+			continue
+		case string(s.Address) == a.Addr:
+			return ask{}, false, fmt.Errorf("ERR the address %s belongs to member %q", a.Addr, s.ID)
+		}
+		answer.Members = append(answer.Members, member{string(s.ID), string(s.Address)})
+	}
+	return answer, there, nil
+}
+
 // promote gives a node that has caught up its vote.
 func (n *Node) promote(a ask) error {
-	servers, err := n.servers()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == a.Node })
+	voters := 0
+	err := n.reconfigure(func(servers []raft.Server, index uint64) (raft.IndexFuture, error) {
+		voters = 0
+		i := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == a.Node })
+		switch {
+		case i < 0:
+			return nil, errNoMember
+		case servers[i].Suffrage == raft.Voter:
+			return nil, nil
+		case a.Applied+promoteLag < n.raft.CommitIndex():
+			return nil, nil // it asks again
+		}
+		voters = 1 + votersOf(servers)
+		return n.raft.AddVoter(servers[i].ID, servers[i].Address, index, membershipLimit), nil
+	})
 	switch {
-	case i < 0:
-		return fmt.Errorf("ERR node %q is not a member", a.Node)
-	case servers[i].Suffrage == raft.Voter:
-		return nil
-	case a.Applied+promoteLag < n.raft.CommitIndex():
-		return nil // it asks again
-	}
-	if err := n.raft.AddVoter(servers[i].ID, servers[i].Address, 0, membershipLimit).Error(); err != nil {
+	case err != nil:
 		return fmt.Errorf("ERR node %q could not be given a vote: %w", a.Node, err)
+	case voters == 0:
+		return nil
 	}
-	voters := 1 + votersOf(servers)
 	n.log.Info("a node has caught up and votes", "node", a.Node, "voters", voters)
 	if voters%2 == 0 {
 		n.log.Warn("an even number of nodes vote: that survives no more failures than one less would; add another node", "voters", voters)
@@ -325,10 +374,40 @@ func (n *Node) promote(a ask) error {
 
 // forget removes a node, unless those that remain could not decide anything.
 func (n *Node) forget(ctx context.Context, id string) error {
-	servers, err := n.servers()
-	if err != nil {
-		return err
+	var refusal error
+	done := n.port.dismissing(id)
+	defer done()
+	err := n.reconfigure(func(servers []raft.Server, index uint64) (raft.IndexFuture, error) {
+		if refusal = n.spare(id, servers); refusal != nil {
+			return nil, nil
+		}
+		return n.raft.RemoveServer(raft.ServerID(id), index, membershipLimit), nil
+	})
+	switch {
+	case refusal != nil:
+		return refusal
+	case err != nil:
+		return fmt.Errorf("ERR node %q could not be removed: %w", id, err)
 	}
+	n.log.Info("a node was removed", "node", id)
+	gone := canary.ForgetsBlind || n.dismiss(ctx, id) // canary: its clients still think that they hold their locks
+	if !gone {
+		n.applier.view(func() {
+			x, _ := n.applier.machine.Node(id)
+			gone = !occupied(&x)
+		})
+	}
+	if !gone {
+		n.log.Warn("the removed node does not answer, and its clients may think that they hold their locks: their sessions end when session-timeout has passed", "node", id)
+		return nil // tidy does the rest
+	}
+	n.errands.add(fsm.AppendRemove(nil, id))
+	n.proposer.look()
+	return nil
+}
+
+// spare says why a node can not be spared; nil: it can.
+func (n *Node) spare(id string, servers []raft.Server) error {
 	i := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == id })
 	switch {
 	case i < 0:
@@ -356,25 +435,6 @@ func (n *Node) forget(ctx context.Context, id string) error {
 			n.log.Warn("an even number of nodes vote from now on: that survives no more failures than one less would", "voters", voters)
 		}
 	}
-	done := n.port.dismissing(id)
-	defer done()
-	if err := n.raft.RemoveServer(servers[i].ID, 0, membershipLimit).Error(); err != nil {
-		return fmt.Errorf("ERR node %q could not be removed: %w", id, err)
-	}
-	n.log.Info("a node was removed", "node", id)
-	gone := n.dismiss(ctx, id)
-	if !gone {
-		n.applier.view(func() {
-			x, _ := n.applier.machine.Node(id)
-			gone = !occupied(&x)
-		})
-	}
-	if !gone {
-		n.log.Warn("the removed node does not answer, and its clients may think that they hold their locks: their sessions end when session-timeout has passed", "node", id)
-		return nil // tidy does the rest
-	}
-	n.errands.add(fsm.AppendRemove(nil, id))
-	n.proposer.look()
 	return nil
 }
 

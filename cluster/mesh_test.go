@@ -79,7 +79,7 @@ func TestFastAnswerShortensTheVouch(t *testing.T) {
 	b.propose(ops)
 	b.drawn() // sent; the leader has applied it behind a shorter session-timeout
 	b.shorten(2 * time.Second)
-	b.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}})
+	b.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}}, 10*time.Second)
 	b.clock.freeze(1800 * time.Millisecond)
 	if err := b.within(&b.vouch.fresh, ErrSilent); err != nil {
 		t.Fatal(err)

@@ -144,7 +144,9 @@ type Node struct {
 	identity identity
 	fsm      *fsm.Machine
 	raft     *raft.Raft
-	raftLog  *closableLog
+	// running is raft, for those whom Raft may call while it is being made.
+	running atomic.Pointer[raft.Raft]
+	raftLog *closableLog
 	// handing is set while the leadership is given away.
 	handing atomic.Bool
 	// raftQuiet is set while Raft is shut down: its complaints are no news then.
@@ -174,7 +176,8 @@ type Node struct {
 	failOnce  sync.Once
 	failed    chan struct{} // closed by the first fatal error
 	failure   error
-	closeOnce sync.Once
+	closing   atomic.Bool
+	closed    chan struct{} // closed when Close is done
 	closeErr  error
 	transfers transfers
 }
@@ -190,7 +193,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{}), quit: make(chan struct{}), held: make(chan struct{}), hopeless: make(chan struct{}), leaderMoved: make(chan struct{}), watched: make(chan struct{})}
+	n := &Node{opts: o, log: o.Logger, fsm: fsm.New(), failed: make(chan struct{}), quit: make(chan struct{}), closed: make(chan struct{}), held: make(chan struct{}), hopeless: make(chan struct{}), leaderMoved: make(chan struct{}), watched: make(chan struct{})}
 	if n.identity, err = identify(o.Storage.Stable(), &o); err != nil {
 		return nil, err
 	}
@@ -260,7 +263,7 @@ func (n *Node) servePeers() error {
 	if err != nil {
 		return err
 	}
-	n.port.configure(servers)
+	n.port.reach(n.withCommitted(servers), true)
 	if err := n.port.serve(); err != nil {
 		return err
 	}
@@ -271,9 +274,18 @@ func (n *Node) servePeers() error {
 	return nil
 }
 
+// committed returns up to where Raft knows that the log is committed.
+func (n *Node) committed() uint64 {
+	if r := n.running.Load(); r != nil {
+		return r.CommitIndex()
+	}
+	return 0
+}
+
 // leadsIn reports whether this node leads in a term.
 func (n *Node) leadsIn(term uint64) bool {
-	return n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
+	r := n.running.Load()
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
 }
 
 // ClusterID returns the id of the cluster, empty while this node is in none.
@@ -307,6 +319,12 @@ func (n *Node) removed(err error) {
 	n.fatal(err)
 }
 
+// deposed forgets what only a leader has to do.
+func (n *Node) deposed() {
+	n.applier.remotes.drop()
+	n.errands.drop()
+}
+
 // start starts the goroutines, Raft's run already.
 func (n *Node) start() {
 	n.proposer.raft = n.raft
@@ -315,7 +333,7 @@ func (n *Node) start() {
 		resend: n.agent.resend, now: n.applier.now.Load,
 		handing:    func() bool { return n.handing.Swap(false) },
 		stuckAfter: 3 * n.opts.ElectionTimeout, fatal: n.fatal,
-		left: n.applier.remotes.drop, tidy: n.tidy,
+		left: n.deposed, tidy: n.tidy,
 		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	n.observed = make(chan raft.Observation, 16)
@@ -358,6 +376,11 @@ func (n *Node) Serving(ctx context.Context) error {
 	}
 	return n.agent.internal.err()
 }
+
+// Renew ends an incarnation of this node, as one that has no connection number left,
+// and registers anew: its clients are closed, and come back to the next one. It does not
+// wait for that. An incarnation other than the present one changes nothing.
+func (n *Node) Renew(inc fsm.Incarnation, why error) { go n.agent.end(inc, why) }
 
 // Propose queues ops of this node's connections, in order. It never blocks on
 // the cluster. The ops stay the caller's, and unchanged until they are answered

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
 
 	"github.com/redlockd/redlockd/fsm"
 )
@@ -31,6 +33,64 @@ func TestLockAndUnlock(t *testing.T) {
 		n.View(func(m *fsm.Machine) { holds = m.Stats().Holds })
 		if holds != 0 {
 			t.Fatalf("%d holds", holds)
+		}
+	})
+}
+
+// A node whose connection numbers are used up goes on under its next incarnation, once.
+func TestRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem(), nil)
+		wants(t, "LOCK", n.h.connect().do(t, lock("a")), 1)
+		first := n.Status().Incarnation
+		why := errors.New("no numbers left")
+		n.Renew(first, why)
+		eventually(t, "the next incarnation", func() bool { return n.Status().Incarnation > first })
+		wants(t, "LOCK", n.h.connect().do(t, lock("a")), 2)
+		next := n.Status().Incarnation
+		n.Renew(first, why)
+		synctest.Wait()
+		wants(t, "LOCK", n.h.connect().do(t, lock("b")), 3)
+		if got := n.Status().Incarnation; got != next {
+			t.Errorf("incarnation %d was renewed by the word of %d: %d", next, first, got)
+		}
+	})
+}
+
+// What a leader had to do and did not come to is not done in a later office: a node that
+// was to be removed may have joined anew by then.
+func TestErrandsEndWithTheOffice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem(), nil)
+		n.errands.add(fsm.AppendRemove(nil, "n2"))
+		if !n.errands.ready() {
+			t.Fatal("the errand is not there: the test tests nothing")
+		}
+		n.leadership.left()
+		if n.errands.ready() {
+			t.Error("it waits for the next office")
+		}
+	})
+}
+
+// An entry that was built in an older office than the one in which Raft takes it does
+// not move the time: the older clock may be ahead, and leases would end by that.
+func TestEntryOfAnOlderOffice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem(), nil)
+		term := n.raft.CurrentTerm()
+		for _, e := range []struct {
+			office uint64
+			moves  bool
+		}{{term - 1, false}, {term, true}} {
+			now := n.applier.now.Load()
+			l := raft.Log{Data: fsm.AppendEntry(nil, now+3_600_000, nil), Extensions: binary.BigEndian.AppendUint64(nil, e.office)}
+			if err := n.raft.ApplyLog(l, time.Second).Error(); err != nil {
+				t.Fatal(err)
+			}
+			if moved := n.applier.now.Load() >= now+3_600_000; moved != e.moves {
+				t.Errorf("office %d, term %d: the time moved: %v", e.office, term, moved)
+			}
 		}
 	})
 }

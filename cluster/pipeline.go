@@ -18,6 +18,7 @@ import (
 // Raft then goes on call by call, and opens another when that works.
 type pipeline struct {
 	raft.AppendPipeline
+	vouch   func(*raft.AppendEntriesRequest) error
 	since   atomic.Int64 // when the send began that is under way, in Unix ns; 0: none is
 	closed  chan struct{}
 	once    sync.Once
@@ -33,14 +34,16 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, fmt.Errorf("cluster: pipeline to %q: %w", id, err)
 	}
-	p := &pipeline{AppendPipeline: inner, closed: make(chan struct{}), watched: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, vouch: t.vouch, closed: make(chan struct{}), watched: make(chan struct{})}
 	go p.watch(t.quit)
 	return p, nil
 }
 
 // AppendEntries implements raft.AppendPipeline. Raft calls it from one goroutine.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	vouched(args)
+	if err := p.vouch(args); err != nil {
+		return nil, err
+	}
 	p.since.Store(time.Now().UnixNano())
 	defer p.since.Store(0)
 	return p.AppendPipeline.AppendEntries(args, resp)

@@ -33,7 +33,7 @@ func TestPipelineEnds(t *testing.T) {
 	}
 	for _, stop := range []bool{true, false} {
 		quit := make(chan struct{})
-		tr := &transport{NetworkTransport: near, quit: quit}
+		tr := &transport{NetworkTransport: near, quit: quit, leads: func(uint64) bool { return true }}
 		p, err := tr.AppendEntriesPipeline("n2", far.LocalAddr())
 		if err != nil {
 			t.Fatal(err)

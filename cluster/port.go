@@ -38,6 +38,7 @@ type port struct {
 	mu      sync.Mutex
 	servers []raft.Server // the newest committed configuration
 	outside bool          // this node is not in it
+	told    bool          // Raft has told of one
 	news    map[string]heard
 	refusal error // the newest refusal by another node
 	// leaving are members that are being removed, and told of it.
@@ -82,7 +83,7 @@ func newPort(n *Node) (*port, error) {
 			Stream: p.net.StreamLayer(), MaxPool: 3, Timeout: rpcTimeout,
 			Logger: newRaftLog(n.log, n.raftQuiet.Load),
 		}),
-		up: p.mesh.up, leads: n.leadsIn, quit: n.held,
+		up: p.mesh.up, leads: n.leadsIn, running: n.running.Load, quit: n.held,
 	}
 	return p, nil
 }
@@ -164,7 +165,30 @@ func (p *port) check(h peer.Hello) error {
 	if known.Disk != "" && h.Disk != known.Disk {
 		return &peer.Refusal{Code: "DISK", Text: fmt.Sprintf("node %q is known with another data directory; a node that lost its data is removed (CLUSTER FORGET %s) and joins anew", h.Node, h.Node)}
 	}
+	if err := p.expected(h); err != nil {
+		return err
+	}
 	p.compare(h)
+	return nil
+}
+
+// expected refuses Raft's connection to a member where another node answers, for one
+// that has got its address. Raft does not ask who answers: it would count that node's
+// votes, and its copies of an entry, twice.
+func (p *port) expected(h peer.Hello) error {
+	r := p.n.running.Load()
+	if h.Stream != peer.StreamRaft || h.Dialed == "" || r == nil {
+		return nil
+	}
+	f := r.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return err //nolint:wrapcheck // it has none
+	}
+	for _, s := range f.Configuration().Servers {
+		if string(s.Address) == h.Dialed && string(s.ID) != h.Node {
+			return &peer.Refusal{Code: "NODE", Text: fmt.Sprintf("the member at %s is %q, but node %q answers there: start each node with the address that the cluster has for it, or remove it and let it join anew", h.Dialed, s.ID, h.Node)}
+		}
+	}
 	return nil
 }
 
@@ -212,7 +236,11 @@ func (p *port) way() *peer.Link {
 }
 
 // configure takes in a committed configuration.
-func (p *port) configure(servers []raft.Server) {
+func (p *port) configure(servers []raft.Server) { p.reach(servers, false) }
+
+// reach makes these the members that are known, and reached. Those that a start begins
+// with count only until Raft has told of others, which it may do at any time.
+func (p *port) reach(servers []raft.Server, first bool) {
 	members := map[string]string{}
 	self := false
 	for _, s := range servers {
@@ -223,9 +251,13 @@ func (p *port) configure(servers []raft.Server) {
 		members[string(s.ID)] = string(s.Address)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first && p.told {
+		return
+	}
+	p.told = !first
 	p.outside = !self && len(servers) > 0
 	p.servers = slices.Clone(servers)
-	p.mu.Unlock()
 	p.mesh.want(members)
 }
 
@@ -331,12 +363,13 @@ func (p *port) knows(id string) bool {
 // fast takes the leader's fast answers.
 func (p *port) fast(l *peer.Link, payload []byte) {
 	timeout, n := binary.Uvarint(payload)
-	if n <= 0 {
+	left, k := binary.Uvarint(payload[max(n, 0):])
+	if n <= 0 || k <= 0 {
 		p.n.log.Error("a fast answer has no session-timeout; please report this", "node", l.Peer().Node)
 		return
 	}
 	var replies []fsm.Reply
-	for payload = payload[n:]; len(payload) > 0; {
+	for payload = payload[n+k:]; len(payload) > 0; {
 		r, rest, err := fsm.DecodeReply(payload)
 		if err != nil {
 			p.n.log.Error("a fast answer can not be read; please report this", "node", l.Peer().Node, "error", err)
@@ -345,7 +378,7 @@ func (p *port) fast(l *peer.Link, payload []byte) {
 		replies, payload = append(replies, r), rest
 	}
 	p.n.agent.shorten(time.Duration(timeout) * time.Millisecond)
-	p.n.agent.fast(replies)
+	p.n.agent.fast(replies, time.Duration(left)*time.Millisecond)
 }
 
 // Request answers what another node asks.

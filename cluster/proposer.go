@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
@@ -17,7 +18,7 @@ import (
 
 // consensus is what this package needs of *raft.Raft while it runs.
 type consensus interface {
-	Apply(data []byte, timeout time.Duration) raft.ApplyFuture
+	ApplyLog(log raft.Log, timeout time.Duration) raft.ApplyFuture
 	Barrier(timeout time.Duration) raft.Future
 	State() raft.RaftState
 	CurrentTerm() uint64
@@ -86,6 +87,7 @@ const (
 // flight is one entry that was handed to Raft.
 type flight struct {
 	data      []byte
+	office    []byte // see proposer.office
 	at        time.Time
 	committed bool // seen by our own apply loop; another entry may take its place
 }
@@ -119,6 +121,7 @@ type proposer struct {
 	sources []source // never changed in place
 	first   int      // which source comes first in the next entry
 	open    bool
+	office  []byte // the term of the office, which goes with each entry; never changed in place
 	time    leaderClock
 	stamped int64 // cluster time of the newest entry
 	flights []*flight
@@ -157,13 +160,14 @@ func (p *proposer) remove(s source) {
 	p.mu.Unlock()
 }
 
-// start takes office: the clock starts at the machine's time.
-func (p *proposer) start(ms int64) {
+// start takes office in a term: the clock starts at the machine's time.
+func (p *proposer) start(ms int64, term uint64) {
 	if canary.ClockFromZero { // time stands still until the new leader has caught up
 		ms = 0
 	}
 	p.mu.Lock()
 	p.open, p.stamped, p.refused = true, ms, time.Time{}
+	p.office = binary.BigEndian.AppendUint64(nil, term)
 	p.leads.Store(true)
 	p.time.start(ms, p.clock.Now())
 	p.mu.Unlock()
@@ -211,7 +215,7 @@ func (p *proposer) run() {
 	for {
 		f, wait := p.next()
 		if f != nil {
-			fut := p.raft.Apply(f.data, enqueueTimeout)
+			fut := p.raft.ApplyLog(raft.Log{Data: f.data, Extensions: f.office}, enqueueTimeout)
 			go p.settle(f, fut)
 			continue
 		}
@@ -256,7 +260,7 @@ func (p *proposer) next() (*flight, time.Duration) {
 	if empty && !tick {
 		return nil, wait
 	}
-	f := &flight{at: now, data: p.buffer()}
+	f := &flight{at: now, data: p.buffer(), office: p.office}
 	f.data = fsm.AppendEntry(f.data, ms, p.round.keepalives, p.round.items...)
 	if empty {
 		p.counts.ticks++
@@ -421,4 +425,11 @@ func (p *proposer) refusedSince() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refused
+}
+
+// timely reports whether an entry was built in the office of its own term. Raft may take
+// one later, if this node leads again by then; the old office's clock may be ahead of
+// what others have counted meanwhile, and a lease that they gave would end before its time.
+func timely(l *raft.Log) bool {
+	return len(l.Extensions) != 8 || binary.BigEndian.Uint64(l.Extensions) == l.Term
 }

@@ -101,11 +101,11 @@ func TestTicks(t *testing.T) {
 	if f, _ := p.next(); f != nil {
 		t.Fatal("an entry while closed")
 	}
-	p.start(1000)
+	p.start(1000, 1)
 	if got := drive(p, c, 100*time.Millisecond, 100); got != nil {
 		t.Fatalf("ticks %v without a deadline", got)
 	}
-	p.start(1000)
+	p.start(1000, 1)
 	p.expect(3500)
 	got := drive(p, c, 100*time.Millisecond, 30)
 	if want := "[2000 3000 3500]"; fmt.Sprint(got) != want {
@@ -120,7 +120,7 @@ func TestTicks(t *testing.T) {
 func TestPauseDoesNotJump(t *testing.T) {
 	c := &testClock{start: time.Now(), still: true}
 	p, _ := newTestProposer(c, 1, 0)
-	p.start(0)
+	p.start(0, 1)
 	p.expect(20_000)
 	drive(p, c, 250*time.Millisecond, 4)
 	c.freeze(time.Hour)
@@ -132,7 +132,7 @@ func TestPauseDoesNotJump(t *testing.T) {
 func TestWaitForDeadline(t *testing.T) {
 	c := &testClock{start: time.Now(), still: true}
 	p, _ := newTestProposer(c, 1, 0)
-	p.start(0)
+	p.start(0, 1)
 	p.expect(40)
 	waits := func(want time.Duration) {
 		t.Helper()
@@ -148,7 +148,7 @@ func TestWaitForDeadline(t *testing.T) {
 func TestInFlight(t *testing.T) {
 	c := &testClock{start: time.Now(), still: true}
 	p, s := newTestProposer(c, 2, 100)
-	p.start(0)
+	p.start(0, 1)
 	give := func(size int) *flight {
 		s.item = make([]byte, size)
 		f, _ := p.next()
@@ -206,7 +206,7 @@ func (a answered) Index() uint64 { return 0 }
 
 func (r *testRaft) set(f func()) { r.mu.Lock(); defer r.mu.Unlock(); f() }
 
-func (r *testRaft) Apply([]byte, time.Duration) raft.ApplyFuture {
+func (r *testRaft) ApplyLog(raft.Log, time.Duration) raft.ApplyFuture {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.applied++
@@ -369,7 +369,7 @@ func (s *lateSource) draw(r *round) {
 func TestEntryTimeIsBehindItsOps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProposer(SystemClock{}, quiet(), &Options{InFlight: 1, EntryBytes: 1 << 20})
-		p.start(1000)
+		p.start(1000, 1)
 		s := &lateSource{came: func() { time.Sleep(40 * time.Millisecond) }}
 		s.item = fsm.AppendBatch(nil, 1, 1, nil)
 		p.add(s)

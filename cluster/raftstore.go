@@ -2,16 +2,21 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/hashicorp/raft"
 )
 
-// closableLog is the log store as Raft gets it. Raft has a goroutine that reads
+// closableLog is the log store as Raft gets it: it lets nothing be taken back that was
+// committed, whatever Raft thinks, and it can be closed. Raft has a goroutine that reads
 // the oldest entry for a gauge and that Shutdown does not wait for: once shut,
 // reads answer an error and no longer reach a store that may be closed.
 type closableLog struct {
 	raft.LogStore
+	committed func() uint64 // up to where
+	fatal     func(error)
+
 	mu   sync.RWMutex
 	shut bool
 }
@@ -19,7 +24,8 @@ type closableLog struct {
 var (
 	_ raft.MonotonicLogStore = (*closableLog)(nil)
 
-	errLogShut = errors.New("cluster: the log is closed")
+	errLogShut   = errors.New("cluster: the log is closed")
+	errTakenBack = errors.New("cluster: the leader has other entries where this node's are committed, so that the states of the two differ: please report this; remove this node from the cluster, delete its data directory, and let it join anew")
 )
 
 // close waits for reads under way and refuses later ones.
@@ -47,6 +53,20 @@ func (l *closableLog) GetLog(index uint64, log *raft.Log) error {
 		return errLogShut
 	}
 	return l.LogStore.GetLog(index, log)
+}
+
+// DeleteRange deletes entries: from the start, what a snapshot has, or from the end,
+// where a leader has other ones. The end is never committed; a node of which Raft
+// takes it for that has applied what the others have not, and must not go on.
+func (l *closableLog) DeleteRange(low, high uint64) error {
+	first, ferr := l.LogStore.FirstIndex()
+	last, lerr := l.LastIndex()
+	if errors.Join(ferr, lerr) == nil && low > first && low <= last && high >= last && low <= l.committed() {
+		err := fmt.Errorf("%w: entries %d to %d, and all up to %d is committed", errTakenBack, low, high, l.committed())
+		l.fatal(err)
+		return err
+	}
+	return l.LogStore.DeleteRange(low, high) //nolint:wrapcheck // the store's own errors
 }
 
 // IsMonotonic says what the store says.

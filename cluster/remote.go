@@ -211,32 +211,44 @@ func of(all []*remote, inc fsm.Incarnation) *remote {
 }
 
 // answer sends an entry's replies to the nodes whose connections wait for them,
-// ahead of those nodes' own apply loops. Each frame begins with session-timeout (ms)
-// as it is after the entry: their own loops may not know of a shorter one yet.
-func (s *remotes) answer(replies []fsm.Reply, timeout int64) {
+// ahead of those nodes' own apply loops. Each frame begins with the shortest
+// session-timeout of the entry, and how long the node's incarnation has left (ms): their
+// own loops may not know of either yet.
+// A node that the same entry removes is told nothing: it would take for held what
+// is free again, and may never apply the entry that says so.
+func (s *remotes) answer(eff *fsm.Effects, timeout int64, left func(node string) int64) {
 	all := s.all()
 	if len(all) == 0 {
 		return
 	}
+	gather(all, eff, timeout, left)
+	for _, r := range all {
+		r.sendFast()
+	}
+}
+
+// gather puts an entry's replies where the nodes' answers are made.
+func gather(all []*remote, eff *fsm.Effects, timeout int64, left func(node string) int64) {
+	replies := eff.Replies
 	var last *remote
 	var lastInc fsm.Incarnation
 	for i := range replies {
 		if inc := replies[i].Conn.Incarnation(); i == 0 || inc != lastInc {
-			last, lastInc = of(all, inc), inc
+			if last, lastInc = of(all, inc), inc; slices.Contains(eff.Ended, inc) {
+				last = nil
+			}
 		}
 		if last == nil {
 			continue
 		}
 		if len(last.fast) == 0 {
 			last.fast = binary.AppendUvarint(last.fast, uint64(timeout))
+			last.fast = binary.AppendUvarint(last.fast, uint64(left(last.node)))
 		}
 		last.fast = fsm.AppendReply(last.fast, &replies[i])
 		if len(last.fast) > fastBytes {
 			last.sendFast()
 		}
-	}
-	for _, r := range all {
-		r.sendFast()
 	}
 }
 

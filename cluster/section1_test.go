@@ -568,7 +568,7 @@ func stamp(t *testing.T, p *proposer, s *testSource) int64 {
 // The leader's clock starts at the machine's time.
 func ruleClockStartsAtTheMachines(t *testing.T, e *ensemble) {
 	p, s := newTestProposer(e.clock, 1, 0)
-	p.start(5_000_000)
+	p.start(5_000_000, 1)
 	e.clock.freeze(250 * time.Millisecond)
 	if ms := stamp(t, p, s); ms != 5_000_250 {
 		t.Error("the first entry is of", ms)
@@ -578,7 +578,7 @@ func ruleClockStartsAtTheMachines(t *testing.T, e *ensemble) {
 // ... and again after a restore.
 func ruleClockStartsAnewAfterARestore(t *testing.T, e *ensemble) {
 	p, s := newTestProposer(e.clock, 1, 0)
-	p.start(1000)
+	p.start(1000, 1)
 	p.restart(5_000_000)
 	e.clock.freeze(250 * time.Millisecond)
 	if ms := stamp(t, p, s); ms != 5_000_250 {
@@ -635,7 +635,7 @@ func ruleFastAnswerDoesNotRenew(t *testing.T, e *ensemble) {
 		e.commit(a.drawn())
 		e.clock.freeze(4900 * time.Millisecond)
 		b.hear()
-		a.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}})
+		a.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}}, 10*time.Second)
 	}
 	if a.within(&a.vouch.fresh, ErrSilent) == nil {
 		t.Error("fast answers vouch for a node whose own loop stands still")
@@ -648,7 +648,7 @@ func ruleFastAnswerIsVouchedFor(t *testing.T, e *ensemble) {
 	c := a.h.connect()
 	ch := a.send(c, lock("k"))
 	e.commit(a.drawn())
-	a.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}})
+	a.fast([]fsm.Reply{{Conn: c.id, Seq: c.seq, Int: 1}}, 10*time.Second)
 	e.got(ch)
 	e.clock.freeze(10 * time.Second)
 	if a.within(&a.vouch.fresh, ErrSilent) == nil {
@@ -801,7 +801,7 @@ func ruleTogether(t *testing.T, e *ensemble) {
 	op.Flags = fsm.FlagAsync // it stands in line and does not speak
 	b.do(waiter, op)
 	ch := x.send(x.h.connect(), lock("k"))
-	e.pass(9 * time.Second)
+	e.pass(19 * time.Second) // TTL and session-timeout
 	pending(t, "the third", ch)
 	e.pass(2 * time.Second)
 	if r := e.got(ch); r.Int != fence+1 {

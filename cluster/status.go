@@ -67,7 +67,9 @@ func (n *Node) Status() Status {
 	}
 	addr, id := n.raft.LeaderWithID()
 	s.LeaderAddr, s.LeaderID = string(addr), string(id)
-	s.Voters = int(n.applier.voters.Load())
+	if servers, err := n.servers(); err == nil { // Raft's newest: one that was taken back does not count
+		s.Voters = votersOf(servers)
+	}
 	// The log store answers from memory; it has no errors but for "shut".
 	s.LogFirst, _ = n.raftLog.FirstIndex()
 	s.LogLast, _ = n.raftLog.LastIndex()

@@ -33,7 +33,10 @@ type transport struct {
 	up func(id string) (linkState, <-chan struct{})
 	// leads tells whether this node still leads in a term.
 	leads func(term uint64) bool
-	quit  chan struct{} // closed before Raft is shut down
+	// running returns Raft, nil while it is being made; terms is its stable store.
+	running func() *raft.Raft
+	terms   *terms
+	quit    chan struct{} // closed before Raft is shut down
 }
 
 var (
@@ -42,14 +45,18 @@ var (
 	_ raft.WithPreVote = (*transport)(nil)
 
 	errHeld = errors.New("the node can not be reached")
+	// errDeposed: what was to be sent is of a term in which this node leads no more.
+	errDeposed = errors.New("this node leads no more")
 )
 
 // AppendEntries sends entries once the node can be reached.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if isHeartbeat(args) {
-		return t.NetworkTransport.AppendEntries(id, target, args, resp)
+		return t.heartbeat(id, target, args, resp)
 	}
-	vouched(args)
+	if err := t.vouch(args); err != nil {
+		return err
+	}
 	for {
 		if _, err := t.await(string(id), args.Term, probeEvery); err != nil {
 			return err
@@ -100,6 +107,22 @@ func (t *transport) await(id string, term uint64, limit time.Duration) (there bo
 			return false, raft.ErrTransportShutdown
 		}
 	}
+}
+
+// vouch makes sure that a request says no more than a leader may say.
+//
+// Raft 1.8 reads what it sends entry by entry, in a goroutine that a change of
+// leader does not wait for (hashicorp/raft #84): the first half of a request can come
+// from before the new leader has replaced the log's end, the other half from after.
+// A node that still has the old end would take it, with the new entries behind it,
+// and agree with the new leader from there on. A node that still leads in that term
+// has replaced nothing, and what it has read is one log.
+func (t *transport) vouch(a *raft.AppendEntriesRequest) error {
+	if !canary.DeposedSends && !t.leads(a.Term) { // canary: half of it its own, half of it its successor's
+		return errDeposed
+	}
+	vouched(a)
+	return nil
 }
 
 // vouched lowers the commit index of a request to the last entry that the request

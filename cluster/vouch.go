@@ -79,7 +79,8 @@ type keepalives struct {
 	next   fsm.Keepalive // what it carries; valid while ready
 	sent   []sentKeepalive
 	// full is what the machine was told of the disk. A node without connections
-	// sends no keepalives; look is when it looks at its disk next, by Clock.Boot.
+	// sends no keepalives while that is false; look is when it looks at its disk next,
+	// by Clock.Boot.
 	full bool
 	look time.Duration
 }

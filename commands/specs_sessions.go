@@ -35,7 +35,7 @@ func sessionSelfSpecs() []*Spec {
 			Summary:    "Attaches the connection to a named session, which is created if need be",
 			Notes: []string{
 				"Names are 1 to 128 printable bytes without spaces. TTL is 1000 to 86400000; with HEARTBEAT at least session-timeout.",
-				"With HEARTBEAT an open connection is not enough: it must speak.",
+				"With HEARTBEAT an open connection is not enough: it must speak. When nothing has come from any connection for the TTL the session ends, up to a session-timeout later.",
 			},
 			Args:    []Arg{arg("name", ArgString), opt("TTL", "milliseconds", ArgInteger), word("HEARTBEAT")},
 			Replies: []Shape{array("the id of the session, and created or resumed")},

@@ -6,6 +6,9 @@ type Effects struct {
 	// Index is the entry's index; Time the cluster time after it.
 	Index uint64
 	Time  int64
+	// Timeout is the shortest session-timeout that was in force while the entry was
+	// applied: one entry may bring several. What it gives a node counts for no longer.
+	Timeout int64
 	// Replies, each to one op, in the order in which they came about. Replies of
 	// one connection are in the order of its ops.
 	Replies []Reply

@@ -23,6 +23,10 @@ const idBits = 32
 // not a client's: it gives the node no session-timeout.
 const MaxConnNumber = 1<<31 - 1
 
+// drawnSessions tells the sessions that the machine draws from those that
+// connections start with.
+const drawnSessions = 1 << 31
+
 // Conn returns the id of the incarnation's n-th connection.
 func (i Incarnation) Conn(n uint32) ConnID { return ConnID(uint64(i)<<idBits | uint64(n)) }
 

@@ -52,7 +52,7 @@ func (d *loader) checkCounters() error {
 	}
 	for _, s := range d.m.sessions {
 		n := d.m.live[ConnID(s.id).Incarnation()]
-		if k := uint64(s.id) & (1<<31 - 1); n != nil && uint64(s.id)&(1<<31) != 0 {
+		if k := uint64(s.id) & (drawnSessions - 1); n != nil && uint64(s.id)&drawnSessions != 0 {
 			err = cmp.Or(err, given("a session", k, n.drawn))
 		}
 	}

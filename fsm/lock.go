@@ -123,13 +123,13 @@ func (m *Machine) lock(c *conn, o *Op) {
 	}
 	l := m.held(o.Key)
 	tries := o.Code == OpTryLock && o.Timeout <= 0
-	if !tries && !own.reenters(l) && own.deadlocks(l, o) { // before it would end an older wait: nothing is done
+	full := len(o.ID) > 0 && own.s.ids >= m.settings.MaxIDs         // then LIMIT, which does end an older wait
+	if !full && !tries && !own.reenters(l) && own.deadlocks(l, o) { // before it would end an older wait: nothing is done
 		m.answerOp(c, o, own, answer{code: CodeDeadlock, why: WhyOther})
 		return
 	}
 	m.supersede(own, o.Key)
-	if len(o.ID) > 0 && own.s.ids >= m.settings.MaxIDs {
-		m.refuse(c, o.Seq, CodeLimit, limitDetail(SettingMaxIDs, m.settings.MaxIDs))
+	if m.idsRefused(c, o, own, m.settings.MaxIDs) {
 		return
 	}
 	if len(m.tombs) > 0 {

@@ -97,6 +97,7 @@ func (m *Machine) Apply(e *Entry) *Effects {
 		m.eff.Time = m.meta.now
 		return &m.eff
 	}
+	m.eff.Timeout = m.settings.SessionTimeout
 	if m.meta.term != 0 && e.Term != m.meta.term {
 		m.extend(e.Time)
 	}

@@ -266,6 +266,16 @@ func (m *Machine) repeatGrant(c *conn, o *Op, own owner, y *memory) {
 	m.send(c, o.Seq, a, m.detailOf(a, l))
 }
 
+// idsRefused refuses an op with an ID that could not be remembered, since its session
+// has limit of them; it reports whether it did.
+func (m *Machine) idsRefused(c *conn, o *Op, own owner, limit int64) bool {
+	if len(o.ID) == 0 || own.s.ids < limit {
+		return false
+	}
+	m.refuse(c, o.Seq, CodeLimit, limitDetail(SettingMaxIDs, m.settings.MaxIDs))
+	return true
+}
+
 // answerOp answers an op, and remembers the answer if the op has an ID.
 func (m *Machine) answerOp(c *conn, o *Op, own owner, a answer) {
 	l := m.locks[string(o.Key)]

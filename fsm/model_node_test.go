@@ -105,6 +105,7 @@ func (m *model) node(inc fsm.Incarnation) *mNode {
 func (m *model) extend(gap int64) {
 	for _, n := range m.nodes {
 		if n.alive && !n.extended {
+			n.full = n.full && n.at > m.now
 			n.extended, n.at = true, max(n.at, m.now+gap+m.timeout)
 		}
 	}
@@ -132,7 +133,7 @@ func (m *model) keepalive(k fsm.Keepalive) {
 }
 
 func (m *model) diskFull() bool {
-	return slices.ContainsFunc(m.nodes, func(n *mNode) bool { return n.alive && n.full })
+	return slices.ContainsFunc(m.nodes, func(n *mNode) bool { return n.alive && n.full && n.at > m.now })
 }
 
 func (m *model) register(r *fsm.Register) {

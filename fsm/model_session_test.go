@@ -159,8 +159,11 @@ func (m *model) contact(s *mSession) {
 		return
 	}
 	s.deadline = 0
-	if s.hb || len(m.attachedTo(s)) == 0 {
+	switch {
+	case len(m.attachedTo(s)) == 0:
 		s.deadline = m.now + s.ttl
+	case s.hb:
+		s.deadline = m.now + s.ttl + m.timeout
 	}
 }
 

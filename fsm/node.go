@@ -118,6 +118,7 @@ func (m *Machine) extend(time int64) {
 	for _, n := range m.liveNodes() {
 		if !n.extended && !canary.TermNoTime { // canary: a change of leader ends incarnations
 			n.extended = true
+			n.diskFull = n.diskFull && n.at > m.meta.now // a word that is over does not begin anew
 			n.at = max(n.at, m.meta.now+gap+m.settings.SessionTimeout)
 			if n.deadline.pos != 0 {
 				m.nodeTimers.set(&n.deadline, n.at)
@@ -199,10 +200,12 @@ func (m *Machine) sessionsDue() {
 	m.endAll(append(lost, expired...))
 }
 
-// diskFull reports whether any live node's disk is nearly full.
+// diskFull reports whether any node's disk is nearly full. What a node has said of that
+// counts for as long as its keepalive does: a full disk is what nodes die of, and the
+// incarnation of one without connections does not end by silence.
 func (m *Machine) diskFull() bool {
 	for _, n := range m.live {
-		if n.diskFull {
+		if n.diskFull && (n.at > m.meta.now || canary.DiskUnseen) { // canary: what was said counts for ever
 			return true
 		}
 	}
@@ -297,6 +300,9 @@ type NodeInfo struct {
 	Connections    int
 	// Batch and Keepalive are the last ones applied of its incarnation.
 	Batch, Keepalive uint64
+	// Left is how much longer the incarnation lives, in ms of cluster time, if
+	// nothing more is heard of the node.
+	Left int64
 }
 
 // Node returns what is known of a node; false: it never registered.
@@ -305,13 +311,13 @@ func (m *Machine) Node(name string) (NodeInfo, bool) {
 	if n == nil {
 		return NodeInfo{}, false
 	}
-	return n.info(), true
+	return m.info(n), true
 }
 
-func (n *node) info() NodeInfo {
+func (m *Machine) info(n *node) NodeInfo {
 	return NodeInfo{
 		Name: n.name, Incarnation: n.inc, Alive: n.alive, Nonce: n.nonce, Disk: n.disk, Announce: n.announce,
-		Connections: len(n.conns), Batch: n.batch, Keepalive: n.ka,
+		Connections: len(n.conns), Batch: n.batch, Keepalive: n.ka, Left: max(0, n.at-m.meta.now),
 	}
 }
 
@@ -330,7 +336,7 @@ type Standing struct {
 func (m *Machine) Nodes() []NodeInfo {
 	all := make([]NodeInfo, 0, len(m.nodes))
 	for _, n := range m.nodes {
-		all = append(all, n.info())
+		all = append(all, m.info(n))
 	}
 	slices.SortFunc(all, func(a, b NodeInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return all

@@ -1,9 +1,14 @@
 package fsm
 
-// Bounds of one page of LOCKSCAN.
+// Bounds of one page of LOCKSCAN. All nodes stand still while it is made.
 const (
 	scanCount    = 10
 	maxScanCount = 10_000
+	// A page ends early when its pattern has cost that many units, each of scanUnit
+	// bytes of pattern times bytes of key: what match may take for the longest ones,
+	// a few hundred times what it takes for those that people use.
+	maxScanCost = 10_000
+	scanUnit    = 1024
 )
 
 // query carries out the ops that change nothing.
@@ -112,13 +117,18 @@ func (m *Machine) scan(c *conn, o *Op) {
 	count = min(count, maxScanCount)
 	page := &ScanPage{Keys: []string{}}
 	defer m.data(c, o.Seq, page)
-	glob := string(o.Name)
+	glob, cost := string(o.Name), 0
+	matches := func(key string) bool {
+		cost += len(glob) * len(key) / scanUnit
+		return glob == "" || match(glob, key)
+	}
 	if o.Flags&FlagDestroyed != 0 {
 		if o.Flags&FlagWaited == 0 && len(o.Value) == 0 {
-			page.Cursor = walk(&m.tombOrder, o.Fence, count, func(t *tomb) {
-				if glob == "" || match(glob, t.key) {
+			page.Cursor = walk(&m.tombOrder, o.Fence, count, func(t *tomb) bool {
+				if matches(t.key) {
 					page.Keys = append(page.Keys, t.key)
 				}
+				return cost < maxScanCost
 			})
 		}
 		return
@@ -129,23 +139,25 @@ func (m *Machine) scan(c *conn, o *Op) {
 			return
 		}
 	}
-	page.Cursor = walk(&m.holdOrder, o.Fence, count, func(l *lock) {
-		if (of == nil || l.session == of) && (o.Flags&FlagWaited == 0 || l.queued > 0) && (glob == "" || match(glob, l.key)) {
+	page.Cursor = walk(&m.holdOrder, o.Fence, count, func(l *lock) bool {
+		if (of == nil || l.session == of) && (o.Flags&FlagWaited == 0 || l.queued > 0) && matches(l.key) {
 			page.Keys = append(page.Keys, l.key)
 		}
+		return cost < maxScanCost
 	})
 }
 
-// walk shows up to count entries behind the cursor to see, and returns the next
-// cursor, 0 at the end.
-func walk[T any](q *order[T], cursor uint64, count int64, see func(o T)) uint64 {
+// walk shows up to count entries behind the cursor to see, until that has enough, and
+// returns the next cursor, 0 at the end.
+func walk[T any](q *order[T], cursor uint64, count int64, see func(o T) (more bool)) uint64 {
 	for n, o := range q.after(cursor) {
 		if count == 0 {
 			return cursor
 		}
-		see(o)
+		if count--; !see(o) {
+			count = 0
+		}
 		cursor = n
-		count--
 	}
 	return 0
 }

@@ -77,11 +77,19 @@ func (m *Machine) anonymous(c *conn, id SessionID) {
 	m.touch(c)
 }
 
-// draw returns an unused session id of the node's incarnation.
+// draw returns an unused session id of the node's incarnation. When all have been
+// given, which a pool that says RESET at each return does in some days, it goes on
+// with those whose sessions have ended.
 func (m *Machine) draw(n *node) SessionID {
-	n.drawn++
 	m.touch(n)
-	return SessionID(n.inc.Conn(0)) | 1<<31 | SessionID(n.drawn)
+	for {
+		n.drawn++
+		k := n.drawn & (drawnSessions - 1)
+		id := SessionID(n.inc.Conn(0)) | drawnSessions | SessionID(k)
+		if k != 0 && m.sessions[id] == nil {
+			return id
+		}
+	}
 }
 
 // begin starts a new life of a named session.
@@ -106,15 +114,22 @@ func (m *Machine) attachedEvent(c *conn) {
 	m.eff.Events = append(m.eff.Events, Event{Kind: EventAttached, Conn: c.id, Session: c.life, Heartbeat: c.session.heartbeat})
 }
 
-// contact notes that a connection of s spoke, and sets its deadline anew.
+// contact notes that a connection of s spoke, and sets its deadline anew. What is
+// said to a node comes here with its next keepalive: what was said within the TTL may
+// come up to a session-timeout later, while the node lives.
 func (m *Machine) contact(s *session) {
 	if s.name == "" {
 		return
 	}
 	s.last = m.meta.now
-	if s.heartbeat || len(s.conns) == 0 {
+	switch {
+	case len(s.conns) == 0:
 		m.sessionTimers.set(&s.deadline, m.meta.now+s.ttl)
-	} else {
+	case s.heartbeat && canary.HeartbeatStrict: // what was said to a node in time comes too late
+		m.sessionTimers.set(&s.deadline, m.meta.now+s.ttl)
+	case s.heartbeat:
+		m.sessionTimers.set(&s.deadline, m.meta.now+s.ttl+m.settings.SessionTimeout)
+	default:
 		m.sessionTimers.stop(&s.deadline)
 	}
 	m.touch(s)

@@ -233,6 +233,7 @@ func (m *Machine) configSet(c *conn, o *Op) {
 		m.refuse(c, o.Seq, CodeErr, d)
 		return
 	}
+	m.eff.Timeout = min(m.eff.Timeout, m.settings.SessionTimeout)
 	if !canary.SettingUnwritten { // canary: a restart has the old value
 		m.touch(&m.settings)
 	}

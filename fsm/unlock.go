@@ -29,6 +29,10 @@ func (m *Machine) unlock(c *conn, o *Op) {
 	if len(o.ID) > 0 && m.repeated(c, o, own) {
 		return
 	}
+	// What was acquired by IDs can be released by IDs: those of UNLOCK have as much room again.
+	if m.idsRefused(c, o, own, 2*m.settings.MaxIDs) {
+		return
+	}
 	l, a := m.mine(own, o)
 	if l == nil {
 		m.answerOp(c, o, own, a)

@@ -46,8 +46,13 @@ type Conn struct {
 
 	opened bool // OpOpen was put in front
 	dirty  bool // the machine must be told the client name
-	name   string
-	wish   wish
+	// describing is how many ops that tell it are open, renamed that the name has
+	// changed since and another one is to follow them: else a client that does nothing
+	// but change its name would fill the queue, for nobody waits for these ops.
+	describing int
+	renamed    bool
+	name       string
+	wish       wish
 	// asked is the session of the last attachment that a client name put, empty
 	// once SESSION ATTACH or a detach came after it.
 	asked string

@@ -118,7 +118,7 @@ func (d *delivery) replies(all []fsm.Reply, conns []*Conn) {
 			a, err := c.settle(&all[i])
 			answered, bug = answered || a, errors.Join(bug, err)
 		}
-		again := c.held > 0
+		again := c.held > 0 || c.renamed
 		c.mu.Unlock()
 		d.touch(c, answered, again)
 		if bug != nil {

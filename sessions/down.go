@@ -127,7 +127,8 @@ func (c *Conn) giveUp(err error) (answered bool) {
 		s := c.ring.at(i)
 		switch {
 		case s.down && s.op.Code == fsm.OpDescribe && s.silent:
-			c.dirty = true // goes with the next op; else each SETNAME would pile up here
+			c.dirty, c.renamed = true, false // goes with the next op; else each SETNAME would pile up here
+			c.describing--
 			c.drop(s)
 			continue
 		case s.down && !s.silent && !open:

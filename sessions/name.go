@@ -77,7 +77,11 @@ func (c *Conn) SetName(name string) error {
 		c.asked = ""
 		c.line(newSlot(&fsm.Op{Code: fsm.OpSessionDetach}, nil, true))
 	}
-	c.describe()
+	if c.describing == 0 {
+		c.describe()
+	} else {
+		c.dirty, c.renamed = true, true
+	}
 	c.again()
 	c.propose()
 	return nil
@@ -147,6 +151,8 @@ func (c *Conn) learn(s *slot, r *fsm.Reply) {
 		c.learnAttach(s, ok)
 	case fsm.OpSessionDetach, fsm.OpReset:
 		c.learnDetach(s, ok)
+	case fsm.OpDescribe:
+		c.describing--
 	default: // says nothing of the session
 	}
 }

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -76,6 +77,43 @@ func TestNames(t *testing.T) {
 				t.Fatalf("closed: %v", a.closed)
 			}
 		})
+	}
+}
+
+// A client that does nothing but change its name fills no queue, and the machine has
+// the last name in the end.
+func TestNamesFillNoQueue(t *testing.T) {
+	g := newRig(t, Options{})
+	c, _ := g.open()
+	g.do(c, "lock")
+	g.run()
+	rename := func() {
+		t.Helper()
+		for i := range 1000 {
+			if err := c.SetName(fmt.Sprint("n", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rename()
+	g.proposed("describe=n0/3")
+	g.run()
+	name := func() string { return g.m.conns[fsm.ConnID(c.id.Load())].name }
+	if name() != "n999" {
+		t.Fatal("the machine has the name", name())
+	}
+	// An op is not ahead of the name that was given before it.
+	rename()
+	g.do(c, "fence")
+	g.proposed("describe=n0/5 describe=n999/6 fence/7")
+	g.run()
+	rename()
+	g.down()
+	g.proposed("")
+	g.do(c, "fence")
+	g.run()
+	if g.proposed(""); name() != "n999" || c.Outstanding() != 0 {
+		t.Fatal("the machine has the name", name())
 	}
 }
 

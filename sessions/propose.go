@@ -97,6 +97,7 @@ func (c *Conn) put(s *slot) {
 // describe tells the machine the client name.
 func (c *Conn) describe() {
 	c.dirty = false
+	c.describing++
 	c.line(newSlot(&fsm.Op{Code: fsm.OpDescribe, Name: []byte(c.name)}, nil, true))
 }
 
@@ -153,13 +154,21 @@ func (c *Conn) again() {
 	if canary.RefusedForgotten { // a pipeline ends at its first wait
 		return
 	}
-	if c.done || c.held == 0 || c.lost > 0 || c.waits() {
+	if c.done {
 		return
 	}
-	for i := range min(c.ring.n, window) {
-		if s := c.ring.at(i); !s.flying {
-			c.held--
-			c.fly(s, i)
+	if c.renamed && c.describing == 0 {
+		c.renamed = false
+		if c.dirty {
+			c.describe()
+		}
+	}
+	if c.held > 0 && c.lost == 0 && !c.waits() {
+		for i := range min(c.ring.n, window) {
+			if s := c.ring.at(i); !s.flying {
+				c.held--
+				c.fly(s, i)
+			}
 		}
 	}
 	c.propose()

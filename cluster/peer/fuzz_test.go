@@ -46,7 +46,7 @@ func fuzzNetwork(f *testing.F) *Network {
 // that belongs to what follows.
 func FuzzHandshake(f *testing.F) {
 	n := fuzzNetwork(f)
-	body := appendHello(nil, &Hello{Cluster: "c1", Node: "n2", Disk: "d", Addr: "a:1", Version: 1, Oldest: 1})
+	body := appendHello(nil, &Hello{Cluster: "c1", Node: "n2", Disk: "d", Addr: "a:1", Version: versionNewest, Oldest: versionOldest})
 	framed := func(head string, body []byte) []byte {
 		return append(binary.BigEndian.AppendUint16([]byte(head), uint16(len(body))), body...)
 	}

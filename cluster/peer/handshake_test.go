@@ -28,11 +28,11 @@ func TestHandshakeTellsBothSides(t *testing.T) {
 		l := connect(t, a, b)
 		back := b.link(t)
 
-		want := Hello{Cluster: "c1", Node: "n2", Disk: "disk-n2", Addr: b.addr, Version: 1, Oldest: 1, Stream: StreamForward, Dialed: b.addr}
+		want := Hello{Cluster: "c1", Node: "n2", Disk: "disk-n2", Addr: b.addr, Version: versionNewest, Oldest: versionOldest, Stream: StreamForward, Dialed: b.addr}
 		if l.Peer() != want {
 			t.Errorf("the dialer heard %+v, want %+v", l.Peer(), want)
 		}
-		want = Hello{Cluster: "c1", Node: "n1", Disk: "disk-n1", Addr: a.addr, Version: 1, Oldest: 1, Stream: StreamForward}
+		want = Hello{Cluster: "c1", Node: "n1", Disk: "disk-n1", Addr: a.addr, Version: versionNewest, Oldest: versionOldest, Stream: StreamForward}
 		if back.Peer() != want {
 			t.Errorf("the listener heard %+v, want %+v", back.Peer(), want)
 		}
@@ -114,7 +114,7 @@ func TestHandshakeVersions(t *testing.T) {
 		for _, c := range []struct {
 			newest, oldest uint64
 			ok             bool
-		}{{1, 1, true}, {7, 1, true}, {7, 2, false}, {1 << 63, 1, true}} {
+		}{{2, 2, true}, {7, 1, true}, {7, 2, true}, {7, 3, false}, {1, 1, false}, {1 << 63, 1, true}} {
 			conn := dialRaw(t, m, "n1", b.addr)
 			h := Hello{Node: "n1", Version: c.newest, Oldest: c.oldest}
 			// A later version says more; it is ignored.

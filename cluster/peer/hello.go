@@ -26,9 +26,12 @@ func (s Stream) String() string {
 }
 
 // The versions of the protocol that this code speaks. Two nodes speak the newest that both know.
+//
+// 2 (2026-11-22): a fast answer says how long the incarnation has left, and the machine has other rules: the states of
+// nodes on both sides of that would part.
 const (
-	versionNewest = 1
-	versionOldest = 1
+	versionNewest = 2
+	versionOldest = 2
 )
 
 // Hello is what each side says of itself before anything else.

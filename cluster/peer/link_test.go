@@ -136,7 +136,7 @@ func TestBadFramesEndTheLink(t *testing.T) {
 func rawLink(t *testing.T, m *peertest.Net, to *node) net.Conn {
 	t.Helper()
 	conn := dialRaw(t, m, "raw", to.addr)
-	send(t, conn, "Frlkd", appendHello(nil, &Hello{Node: "raw", Addr: "raw", Version: 1, Oldest: 1}))
+	send(t, conn, "Frlkd", appendHello(nil, &Hello{Node: "raw", Addr: "raw", Version: versionNewest, Oldest: versionOldest}))
 	if status, body := receive(t, conn); status != accepted {
 		t.Fatalf("refused: %q", body)
 	}
@@ -195,7 +195,7 @@ func TestReaderThatStopsEndsTheLinkInTime(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			send(t, conn, "+", appendHello(nil, &Hello{Node: "n2", Version: 1, Oldest: 1}))
+			send(t, conn, "+", appendHello(nil, &Hello{Node: "n2", Version: versionNewest, Oldest: versionOldest}))
 			for {
 				if _, err := conn.Write([]byte{0, 0, 0, 1, framePing}); err != nil {
 					return

@@ -11,5 +11,5 @@
 // Exit codes: 0 after an orderly stop, 1 if it could not start (or was told
 // something it does not understand), 75 if it had to end because it could not
 // go on safely (the disk failed or hung), 128 + the signal's number if a second
-// signal came during the stop.
+// signal came during the stop. SIGHUP and SIGPIPE are ignored.
 package main

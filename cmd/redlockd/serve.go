@@ -15,8 +15,8 @@ import (
 	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
 )
 
-// stopLimit is how long an orderly stop may take: longer than any request may
-// be under way, shorter than a supervisor's patience.
+// stopLimit is how long an orderly stop may take: two thirds of it longer than a
+// request may be under way, all of it shorter than a supervisor's patience.
 const stopLimit = 8 * time.Second
 
 // startGrace is how long the first clients wait for the cluster to take the node
@@ -118,7 +118,13 @@ var errSignal = errors.New("a signal asked for it")
 
 // watchSignals stops the server on the first SIGTERM or SIGINT and ends the
 // process on the second. The returned function ends the watch.
+//
+// SIGHUP and SIGPIPE are ignored, as by Redis. They would end the process on the spot,
+// and with it every lock of its clients: SIGHUP by habit (other servers read their
+// configuration anew), SIGPIPE with the first line that is logged after whoever reads
+// the log has gone.
 func watchSignals(stop context.CancelCauseFunc, log *slog.Logger) func() {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	done := make(chan struct{})
