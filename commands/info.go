@@ -96,6 +96,7 @@ func infoClients(h *Handler, b *infoWriter) {
 	b.line("maxclients", h.o.Limits.Clients.Load())
 	b.line("blocked_clients", blocked)
 	b.line("tracking_clients", 0)
+	b.line("unread_output_bytes", h.o.Net().Unread.Load())
 }
 
 func infoMemory(_ *Handler, b *infoWriter) {
@@ -124,6 +125,7 @@ func infoStats(h *Handler, b *infoWriter) {
 	b.line("total_reads_processed", n.Bursts.Load())
 	b.line("total_writes_processed", n.Writes.Load())
 	b.line("slow_writes", n.SlowWrites.Load())
+	b.line("evicted_clients", n.Evicted.Load())
 	b.line("protocol_errors", n.ProtocolErrors.Load())
 	b.line("foreign_connections", n.Foreign.Load())
 	b.line("timed_out_connections", n.Timeouts.Load())

@@ -30,6 +30,8 @@ type Conn struct {
 	closing     atomic.Bool // close after what was answered is written
 	dirty       atomic.Bool // there may be output that nobody is writing
 	queued      atomic.Bool // in the flusher's queue
+	draining    atomic.Bool // a drain writes to the client: pending is part of Stats.Unread; changed under out.mu
+	evicted     bool        // closed by relieve, which alone uses this
 	unauth      atomic.Bool
 	authBy      atomic.Int64 // server time; with unauth
 	failure     atomic.Pointer[error]
@@ -50,7 +52,6 @@ type outlet struct {
 	turns   atomic.Uint64 // how often mu was taken
 	w       *Writer       // nil while there is nothing to write
 	mark    int           // len(w.b) at Begin
-	writing bool          // a writer goroutine is draining earlier output
 	dead    bool          // nothing is written any more
 	drained chan struct{}
 
@@ -86,10 +87,13 @@ func (c *Conn) Begin() *Writer {
 // that is answered at once. Nothing is sent before a flush; after the handler's own calls that happens by itself.
 func (c *Conn) End(answered int) {
 	o := &c.out
-	hard := false
+	hard, more := false, false
 	if grown := len(o.w.b) - o.mark; grown > 0 {
 		c.dirty.Store(true)
 		hard = c.pending.Add(int64(grown)) > c.srv.limits.OutputHard.Load()
+		if more = c.draining.Load(); more {
+			c.srv.stats.Unread.Add(int64(grown))
+		}
 	}
 	if o.dead {
 		c.dropLocked()
@@ -97,6 +101,9 @@ func (c *Conn) End(answered int) {
 	o.mu.Unlock()
 	if hard {
 		c.fail(ErrOutputLimit)
+	}
+	if more && c.srv.over() {
+		c.srv.relieve()
 	}
 	if answered > 0 {
 		if c.srv.limits.IdleTimeout.Load() > 0 {

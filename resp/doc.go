@@ -29,5 +29,8 @@
 // # Memory
 //
 // A sleeping reader owns no buffers: input blocks and output buffers are pooled and held only while they have
-// bytes in them. A connection costs its goroutine's stack, its socket and about half a kilobyte.
+// bytes in them. A connection costs its goroutine's stack, its socket and about half a kilobyte. What clients do not
+// read is bounded three times: above Limits.Output no more of a client's commands run, above OutputHard it is closed,
+// and where all together leave more than OutputTotal, those that leave most are (relief.go). Only output that a drain
+// writes counts for that, so it costs nothing where clients read.
 package resp

@@ -17,6 +17,7 @@ var (
 	ErrIdleTimeout  = errors.New("idle for too long")
 	ErrWriteTimeout = errors.New("the client does not take its replies")
 	ErrOutputLimit  = errors.New("too many bytes of replies wait for the client")
+	ErrTotalOutput  = errors.New("of all clients, together above their limit, it left most replies unread")
 	ErrInternal     = errors.New("internal error")
 )
 

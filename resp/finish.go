@@ -101,7 +101,7 @@ func (c *Conn) stopOutput(drain bool) {
 	}
 	o.mu.Lock()
 	o.dead = o.dead || !drain
-	if o.writing {
+	if c.draining.Load() {
 		o.drained = make(chan struct{})
 		o.mu.Unlock()
 		<-o.drained // the write deadline, a kill or a shutdown ends it

@@ -38,6 +38,10 @@ type Limits struct {
 	Output           atomic.Int64 // bytes of replies not yet taken by the client; no command runs above it
 	OutputHard       atomic.Int64 // as Output, but above it the connection is closed
 
+	// OutputTotal is how many bytes of replies all clients together may leave unread. Above it those that leave most
+	// are closed.
+	OutputTotal atomic.Int64
+
 	WriteTimeout Duration // for the client to take a piece of at most 64 KiB
 	IdleTimeout  Duration // since the client's last byte or its last late reply, with none outstanding; 0: none
 	Linger       Duration // for the client to close after we did, so that our last reply is not lost to a reset
@@ -65,7 +69,8 @@ func NewLimits() *Limits {
 	l.PipelineCommands.Store(1024)
 	l.PipelineBytes.Store(1 << 20)
 	l.Output.Store(1 << 20)
-	l.OutputHard.Store(64 << 20)
+	l.OutputHard.Store(32 << 20)
+	l.OutputTotal.Store(32 << 20)
 	l.WriteTimeout.Store(10 * time.Second)
 	l.Linger.Store(time.Second)
 	l.TCPTimeout.Store(15 * time.Second)

@@ -181,11 +181,16 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // start runs a server on a TCP and a unix socket; it ends with the test.
 func start(t testing.TB, h Handler, change func(*Limits)) (s *Server, tcp, unix net.Addr) {
 	t.Helper()
+	return startLogging(t, h, change, slog.New(slog.DiscardHandler))
+}
+
+func startLogging(t testing.TB, h Handler, change func(*Limits), log *slog.Logger) (s *Server, tcp, unix net.Addr) {
+	t.Helper()
 	lim := NewLimits()
 	if change != nil {
 		change(lim)
 	}
-	s = NewServer(Options{Handler: h, Limits: lim, Logger: slog.New(slog.DiscardHandler)})
+	s = NewServer(Options{Handler: h, Limits: lim, Logger: log})
 	l1, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

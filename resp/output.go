@@ -17,10 +17,13 @@ func (c *Conn) Flush() {
 	}
 	o := &c.out
 	o.lock()
-	err := c.flushLocked()
+	rest, err := c.flushLocked()
 	o.mu.Unlock()
 	if err != nil {
 		c.fail(err)
+	}
+	if rest && c.srv.over() {
+		c.srv.relieve()
 	}
 }
 
@@ -29,14 +32,15 @@ func (o *outlet) lock() {
 	o.turns.Add(1)
 }
 
-func (c *Conn) flushLocked() error {
+// flushLocked reports whether it left a rest to a new drain.
+func (c *Conn) flushLocked() (rest bool, err error) {
 	o := &c.out
 	c.dirty.Store(false)
 	if o.dead {
 		c.dropLocked()
 	}
-	if o.writing || o.w == nil {
-		return nil
+	if c.draining.Load() || o.w == nil {
+		return false, nil
 	}
 	o.n, o.err = 0, nil
 	if c.raw != nil && len(o.w.b) > 0 {
@@ -49,16 +53,18 @@ func (c *Conn) flushLocked() error {
 	case o.err != nil:
 		o.dead = true
 		c.dropLocked()
-		return o.err
+		return false, o.err
 	case o.n == len(o.w.b):
 		putWriter(o.w)
 	default:
-		o.writing = true
+		rest = true
+		c.draining.Store(true)
+		c.srv.stats.Unread.Add(int64(len(o.w.b) - o.n))
 		c.srv.stats.SlowWrites.Add(1)
 		go c.drain(o.w, o.n)
 	}
 	o.w = nil
-	return nil
+	return rest, nil
 }
 
 // writeNow writes what the socket's buffer takes; it never sleeps.
@@ -72,16 +78,24 @@ func (o *outlet) writeNow(fd uintptr) bool {
 }
 
 func (c *Conn) wrote(n int) {
-	c.pending.Add(int64(-n))
+	c.gone(n)
 	c.bytesOut.Add(int64(n))
 	c.srv.stats.BytesOut.Add(uint64(n))
 	c.srv.stats.Writes.Add(1)
 }
 
+// gone takes bytes that need not be written any more out of what is pending; by a drain, or under the output's lock.
+func (c *Conn) gone(n int) {
+	c.pending.Add(int64(-n))
+	if c.draining.Load() {
+		c.srv.stats.Unread.Add(int64(-n))
+	}
+}
+
 // dropLocked forgets the output; the caller holds the lock.
 func (c *Conn) dropLocked() {
 	if w := c.out.w; w != nil {
-		c.pending.Add(int64(-len(w.b)))
+		c.gone(len(w.b))
 		putWriter(w)
 		c.out.w = nil
 	}
@@ -115,7 +129,7 @@ func (c *Conn) nextOutput(failed bool) *Writer {
 		c.dirty.Store(false)
 		return w
 	}
-	o.writing = false
+	c.draining.Store(false)
 	_ = c.nc.SetWriteDeadline(time.Time{}) // else it would fail the next write that does not wait
 	if o.drained != nil {
 		close(o.drained)
@@ -131,7 +145,7 @@ func (c *Conn) writeAll(b []byte) error {
 		c.wrote(n)
 		b = b[n:]
 		if err != nil {
-			c.pending.Add(int64(-len(b)))
+			c.gone(len(b))
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return ErrWriteTimeout
 			}

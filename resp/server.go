@@ -30,6 +30,7 @@ type Server struct {
 	epoch   time.Time
 	stats   Stats
 	flush   flusher
+	relief  relief
 
 	foreignLog, acceptLog, fullLog logGate
 

@@ -3,7 +3,7 @@ package resp
 import "sync/atomic"
 
 // Stats count what a server has done since it was made. They are read with Load and only ever grow, but for
-// Clients, which is how many are connected now.
+// Clients and Unread, which tell how it is now.
 type Stats struct {
 	Clients        atomic.Int64  // connected now
 	Accepted       atomic.Uint64 // connections taken
@@ -15,6 +15,8 @@ type Stats struct {
 	BytesOut       atomic.Uint64
 	Writes         atomic.Uint64 // system calls that wrote replies
 	SlowWrites     atomic.Uint64 // times a client did not take its replies at once and a goroutine took over
+	Unread         atomic.Int64  // bytes of replies that clients leave unread now
+	Evicted        atomic.Uint64 // connections closed because of Limits.OutputTotal
 	ProtocolErrors atomic.Uint64
 	Foreign        atomic.Uint64 // connections closed for speaking HTTP
 	Timeouts       atomic.Uint64 // connections closed by a deadline of ours

@@ -318,3 +318,46 @@ func TestMoreClientsThanFiles(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAStalledClientLeavesTheClusterTime: a client that reads none of its replies holds
+// up the stop; when its time is over, the cluster still has some to hand over.
+func TestAStalledClientLeavesTheClusterTime(t *testing.T) {
+	cfg := configure(t)
+	listeners, err := bindAll(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, threshold := newLogger(io.Discard, "text", "info")
+	ctx, stop := context.WithCancelCause(context.Background())
+	n, err := open(cfg, listeners, log, threshold, stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- n.run(ctx, cfg, listeners, log, func() { close(served) }) }()
+	<-served
+	c := dial(t, "tcp", names(listeners.clients)[0])
+	if got := say(t, c, "LOCK k"); got != ":1" {
+		t.Fatal(got)
+	}
+	for n.server.Stats().Unread.Load() == 0 {
+		if _, err := fmt.Fprint(c, "COMMAND DOCS\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(nil)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	limited, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	defer cancel()
+	if err := n.stopClients(limited); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the client was not waited for: %v", err)
+	}
+	if err := limited.Err(); err != nil {
+		t.Errorf("nothing is left for the cluster: %v", err)
+	}
+	if err := n.close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/redlockd/redlockd/cluster"
 	"github.com/redlockd/redlockd/cmd/redlockd/internal/options"
@@ -49,9 +50,8 @@ func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *
 	table := sessions.NewTable(sessions.Options{
 		Logger:   log,
 		FlushAll: func(touched []sessions.Answerer) { n.flush(touched) },
-		OnExhausted: func(inc fsm.Incarnation) {
-			log.Error("all connection numbers are used up, new clients get CLUSTERDOWN: restart this node", "incarnation", inc)
-		},
+		// At a thousand new connections a second that is once in 25 days.
+		OnExhausted: func(inc fsm.Incarnation) { n.cluster.Renew(inc, sessions.ErrExhausted) },
 	})
 	c, err := cluster.Open(cluster.Options{
 		NodeID: cfg.NodeID, PeerAddr: peerAddr(cfg, listeners), Storage: s, Host: table, Logger: log,
@@ -91,12 +91,24 @@ func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *
 // then the cluster, then the disk.
 func (n *node) close(ctx context.Context) error {
 	n.cluster.Leave()
+	return errors.Join(n.stopClients(ctx), n.cluster.Close(ctx), n.store.Close())
+}
+
+// stopClients ends the clients' connections once they have taken their replies. One
+// that does not read has two thirds of the time: the cluster needs some to hand the
+// leadership over, and without that all nodes would stand still for an election.
+func (n *node) stopClients(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
+		defer cancel()
+	}
 	var sentinel error
 	if n.sentinel != nil {
 		n.watched()
 		sentinel = n.sentinel.Shutdown(ctx)
 	}
-	return errors.Join(sentinel, n.server.Shutdown(ctx), n.cluster.Close(ctx), n.store.Close())
+	return errors.Join(sentinel, n.server.Shutdown(ctx))
 }
 
 // setLimits copies the limits of the configuration to where they act.
@@ -115,6 +127,7 @@ func setLimits(l *resp.Limits, c *options.Config) {
 	l.PipelineBytes.Store(c.PipelineBytes)
 	l.Output.Store(c.Output)
 	l.OutputHard.Store(c.MaxOutput)
+	l.OutputTotal.Store(c.MaxTotalOutput)
 	l.AuthTimeout.Store(c.AuthTimeout)
 	l.UnauthArgs.Store(c.AuthMaxArguments)
 	l.UnauthBulk.Store(c.AuthMaxBulk)

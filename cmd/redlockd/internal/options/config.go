@@ -50,6 +50,7 @@ type Config struct {
 	PipelineBytes    int64
 	Output           int64
 	MaxOutput        int64
+	MaxTotalOutput   int64
 
 	// Clients that have not given the password yet.
 	AuthTimeout      time.Duration

@@ -274,9 +274,14 @@ var table = []Option{
 		bind: func(c *Config) Value { return size(&c.Output, 16<<10, 1<<30) },
 	},
 	{
-		Name: "max-output-size", Group: groupClients, Default: "64mb", Scope: ScopeLive,
+		Name: "max-output-size", Group: groupClients, Default: "32mb", Scope: ScopeLive,
 		Help: "bytes of replies that a client may leave unread before it is closed",
 		bind: func(c *Config) Value { return size(&c.MaxOutput, 1<<20, 1<<34) },
+	},
+	{
+		Name: "max-total-output-size", Group: groupClients, Default: "32mb", Scope: ScopeLive,
+		Help: "bytes of replies that all clients together may leave unread; beyond it those that leave most are closed (as by Redis's maxmemory-clients)",
+		bind: func(c *Config) Value { return size(&c.MaxTotalOutput, 1<<20, 1<<40) },
 	},
 	{
 		Name: "auth-timeout", Group: groupClients, Default: "10s", Scope: ScopeLive,
@@ -337,7 +342,7 @@ var table = []Option{
 	cluster(fsm.SettingMaxWaiters, "number", "10000", "waiters of one lock"),
 	cluster(fsm.SettingMaxWaits, "number", "100000", "waiters in all"),
 	cluster(fsm.SettingMaxDestroyed, "number", "100000", "destroyed names"),
-	cluster(fsm.SettingMaxIDs, "number", "100000", "request IDs remembered for one session"),
+	cluster(fsm.SettingMaxIDs, "number", "100000", "request IDs remembered for one session; those of UNLOCK have as much room again"),
 	cluster(fsm.SettingMaxNotices, "number", "100000", "losses that their owners have not been told yet; beyond it the oldest is forgotten"),
 }
 
