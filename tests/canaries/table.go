@@ -99,4 +99,11 @@ var canaries = []canary{
 	other("log_unsynced", "./store", "TestCrashAtEveryStep"),
 	other("old_tail_stays", "./store", "TestLogContract"),
 	other("commit_past_sent", "./cluster", "TestStaleTailIsNotApplied"),
+	other("heartbeat_deposes", "./cluster", "TestHeartbeatChangesNoTerm"),
+	other("deposed_sends", "./cluster", "TestDeposedLeaderSendsNoEntries"),
+	other("vote_halves", "./store", "TestVoteIsOneWrite"),
+	other("disk_unseen", "./tests/sim", "TestFound/a-full-disk-of-an-idle-node"),
+	other("hand_over_left", "./tests/sim", "TestFound/death-while-handing-over"),
+	other("heartbeat_strict", "./tests/sim", "TestFound/a-word-just-before-the-TTL"),
+	other("forgets_blind", "./tests/sim", "TestFound/a-living-member-is-forgotten"),
 }

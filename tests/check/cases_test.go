@@ -317,4 +317,22 @@ var cases = []struct {
 		s.unlock("a", "k", 24, 25, 1)
 		s.unlock("a", "k", 26, 27, 0)
 	}, ""},
+	{"a notice that was forgotten", func(s *script) {
+		s.Forgets("a", at(10))
+		s.lock("a", "k", 0, 1, 1)
+		s.End("a", at(2), at(3))
+		s.told("a", Release, "k", 11, 13, notHeld)
+	}, ""},
+	{"a notice that was forgotten too early", func(s *script) {
+		s.Forgets("a", at(10))
+		s.lock("a", "k", 0, 1, 1)
+		s.End("a", at(2), at(3))
+		s.told("a", Release, "k", 8, 9, notHeld)
+	}, "LOCKLOST was due"},
+	{"a notice of a lease that was forgotten with the session", func(s *script) {
+		s.Forgets("a", at(10))
+		s.lock("a", "k", 0, 1, 1).leased(1)
+		s.End("a", at(4), at(5))
+		s.told("a", Release, "k", 16, 17, notHeld)
+	}, ""},
 }

@@ -31,6 +31,7 @@ type Report struct {
 
 	Ops, Answered, Unknown int
 	Grants, Locks          int
+	Hashes                 int // states of nodes that were compared with another node's
 	// Hardest is the most requests and ends of sessions that Porcupine had to put in order for one lock.
 	Hardest           int
 	Linear, Porcupine time.Duration // what the two halves took
@@ -100,7 +101,7 @@ func Check(h *History, opts Options) Report {
 	c := newChecker(h)
 	began := time.Now()
 	c.linear()
-	r := Report{Ops: len(h.ops), Grants: len(c.holds), Linear: time.Since(began)}
+	r := Report{Ops: len(h.ops), Grants: len(c.holds), Hashes: h.hashes, Linear: time.Since(began)}
 	for _, o := range h.ops {
 		switch o.outcome {
 		case unknown:
@@ -174,6 +175,8 @@ func (c *checker) linear() {
 	c.inOrder()
 	c.answered()
 	c.resources()
+	c.soundAnswers()
+	c.oneKey()
 }
 
 // first is the first moment at a time or after it: something that is possible from that time on is possible before it.
@@ -190,27 +193,6 @@ func (c *checker) after(at time.Duration) int64 {
 		return never
 	}
 	return int64(sort.Search(len(c.times), func(i int) bool { return c.times[i] > at }))
-}
-
-// rising checks that a grant has a higher fence than all that had been answered before it was asked for.
-func (c *checker) rising() {
-	holds := slices.Collect(maps.Values(c.holds))
-	known := slices.Clone(holds)
-	slices.SortFunc(holds, func(a, b *hold) int { return cmp.Compare(a.asked, b.asked) })
-	slices.SortFunc(known, func(a, b *hold) int { return cmp.Compare(a.known, b.known) })
-	var top *hold
-	for _, h := range holds {
-		for len(known) > 0 && known[0].known < h.asked {
-			if top == nil || known[0].fence > top.fence {
-				top = known[0]
-			}
-			known = known[1:]
-		}
-		if top != nil && h.fence <= top.fence {
-			c.fault("fence %d of %s, asked for by %s at %s, is not above fence %d, which %s was told at %s",
-				h.fence, h.key, h.owner, c.h.at(h.asked), top.fence, top.owner, c.h.at(top.known))
-		}
-	}
 }
 
 // exclusive checks that no two held a key at once.
@@ -233,32 +215,6 @@ func (c *checker) exclusive() {
 			}
 			if next == nil || h.known < next.known {
 				next = h
-			}
-		}
-	}
-}
-
-// inOrder checks that nobody overtook a waiter that was seen in line before it asked.
-func (c *checker) inOrder() {
-	grants := map[string][]*Op{}
-	for _, o := range c.h.ops {
-		if o.kind != Acquire || o.outcome != done {
-			continue
-		}
-		if h := c.holds[o.value]; h != nil && h.asked == o.sent && h.owner == o.owner {
-			grants[o.key] = append(grants[o.key], o)
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(grants)) {
-		line := grants[key]
-		slices.SortFunc(line, func(a, b *Op) int { return cmp.Compare(b.value, a.value) })
-		var first *Op // of those with higher fences, the one that was seen in line first
-		for _, o := range line {
-			if first != nil && first.inLine < o.sent {
-				c.fault("%v: it overtook %v, which was in line at %s", o, first, c.h.at(first.inLine))
-			}
-			if o.inLine != never && (first == nil || o.inLine < first.inLine) {
-				first = o
 			}
 		}
 	}

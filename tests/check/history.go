@@ -62,9 +62,11 @@ type Op struct {
 	answered int64 // never: not answered
 	given    int64 // when it was given up, if it was not answered
 	inLine   int64 // when it was seen waiting; never: not known
+	requeued int64 // when it may have lost its place last
 	value    int64 // fence, holds left, count, or 1 and 0
 	fence    int64 // that it named; 0: none
 	lease    time.Duration
+	waits    time.Duration // for the lock, at least, before it may be refused; Never: for ever
 	kept     bool
 }
 
@@ -80,21 +82,27 @@ type History struct {
 	clock  func() time.Duration
 	times  []time.Duration // of the moments, by number
 	ops    []*Op
-	ends   map[string][]*span // by owner
-	marks  map[uint64]mark    // state hashes by index
+	ends   map[string][]*span       // by owner
+	lives  map[string]time.Duration // by owner: of notices, after the end of its session; see Forgets
+	marks  map[uint64]mark          // state hashes by index
 	things map[string]*resource
+	queues []lineUp
+	hashes int      // that were compared with another node's
 	faults []string // found on the way
 }
 
-// mark is the state hash that a node told at an index.
-type mark struct{ node, hash string }
+// mark is the state hash that the first node told at an index.
+type mark struct {
+	node, hash string
+	told       map[string]bool // by these nodes
+}
 
 // New returns an empty history.
 func New() *History {
 	began := time.Now()
 	return &History{
 		clock: func() time.Duration { return time.Since(began) },
-		ends:  map[string][]*span{}, marks: map[uint64]mark{}, things: map[string]*resource{},
+		ends:  map[string][]*span{}, lives: map[string]time.Duration{}, marks: map[uint64]mark{}, things: map[string]*resource{},
 	}
 }
 
@@ -122,6 +130,15 @@ func (o *Op) Lease(d time.Duration) *Op {
 	o.h.mu.Lock()
 	defer o.h.mu.Unlock()
 	o.lease = d
+	return o
+}
+
+// Waits says for how long an Acquire is to wait in line, at least, before it may be refused: 0 not at all, [Never] for
+// ever.
+func (o *Op) Waits(d time.Duration) *Op {
+	o.h.mu.Lock()
+	defer o.h.mu.Unlock()
+	o.waits = d
 	return o
 }
 
@@ -153,6 +170,12 @@ func (o *Op) InLine() {
 func (o *Op) settle(how outcome, value int64) {
 	o.h.mu.Lock()
 	defer o.h.mu.Unlock()
+	if o.outcome > unknown {
+		if how > unknown {
+			o.h.fault("%v: it was answered a second time, %v %d", o, how, value)
+		}
+		return // what was told stays told
+	}
 	o.outcome, o.value, o.answered = how, value, o.h.moment()
 	if how == unknown {
 		o.given, o.answered = o.answered, never
@@ -217,14 +240,26 @@ func (h *History) End(owner string, from, until time.Duration) {
 	h.ends[owner] = append(h.ends[owner], &span{from, until, false})
 }
 
+// Forgets says how long after the end of its session an owner is still told of what it had lost (ten TTLs of a named
+// session): later it is answered as one that never had anything. Without it an owner is told whenever it asks.
+func (h *History) Forgets(owner string, after time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lives[owner] = after
+}
+
 // Hash notes the state hash of a node at an index of the log.
 func (h *History) Hash(node string, index uint64, hash string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m, ok := h.marks[index]
 	if !ok {
-		h.marks[index] = mark{node, hash}
+		h.marks[index] = mark{node, hash, map[string]bool{node: true}}
 		return
+	}
+	if !m.told[node] {
+		m.told[node] = true
+		h.hashes++
 	}
 	if m.hash != hash {
 		h.fault("at entry %d the state of %s has hash %s, that of %s has %s", index, m.node, m.hash, node, hash)

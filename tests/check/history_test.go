@@ -95,7 +95,8 @@ func TestHashes(t *testing.T) {
 	h.Hash("n1", 4096, "ab")
 	h.Hash("n2", 4096, "ab")
 	h.Hash("n2", 8192, "cd")
-	if r := Check(h, Options{}); len(r.Faults) > 0 {
+	h.Hash("n2", 4096, "ab")
+	if r := Check(h, Options{}); len(r.Faults) > 0 || r.Hashes != 1 {
 		t.Error(r)
 	}
 	h.Hash("n3", 8192, "ce")

@@ -75,6 +75,12 @@ func (s lockState) answer(st *step) (lockState, bool) {
 		if !mine || s.count != value+1 {
 			return s, false
 		}
+		if st.op.fence != 0 {
+			var ok bool
+			if s, ok = s.learn(st.op.fence); !ok {
+				return s, false
+			}
+		}
 		if s.count--; s.count == 0 {
 			s = s.free()
 		}

@@ -93,9 +93,9 @@ func (c *checker) passages() []*passage {
 		// Twice the number of the moment: the ends of sessions stand between.
 		switch owner := number(o.owner); {
 		case c.isStep(o):
-			p := at(o.key)
+			p, call := at(o.key), c.call(o)
 			p.steps = append(p.steps, porcupine.Operation{
-				Input: &step{op: o, owner: owner, call: 2 * o.sent, answer: 2 * o.answered}, Call: 2 * o.sent, Return: 2 * o.answered,
+				Input: &step{op: o, owner: owner, call: call, answer: 2 * o.answered}, Call: call, Return: 2 * o.answered,
 			})
 		case c.isGhost(o):
 			p := at(o.key)
@@ -141,6 +141,15 @@ func (p *passage) takeTurns() {
 		l.until = max(l.until, st.answer)
 	}
 	p.owners = len(owners)
+}
+
+// call is when a request can be carried out at the earliest. One that waited in line is refused when its time is over:
+// it is then that another one holds the lock.
+func (c *checker) call(o *Op) int64 {
+	if o.outcome == refused && o.waits > 0 && o.waits != Never {
+		return min(max(2*o.sent, before(c.first(c.times[o.sent]+o.waits))), 2*o.answered-1)
+	}
+	return 2 * o.sent
 }
 
 // before is just before a moment: requests have even numbers, the ends of sessions odd ones.

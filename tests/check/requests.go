@@ -178,6 +178,9 @@ func (t *tracker) release(o *Op) {
 	if o.value < 0 || !t.may[o.value+1] {
 		t.fault("%v: the hold count before it can only be %v", o, t.may)
 	}
+	if o.fence != 0 && t.hold != nil && !t.doubt && o.fence != t.hold.fence {
+		t.fault("%v: it named fence %d, and its hold has fence %d", o, o.fence, t.hold.fence)
+	}
 	t.shown(o)
 	t.may = states{o.value: true}
 	if o.value == 0 {
@@ -244,6 +247,9 @@ func (t *tracker) renew(o *Op) {
 }
 
 func (t *tracker) renewed(o *Op) {
+	if o.fence != 0 && o.fence != o.value {
+		t.fault("%v: it named fence %d", o, o.fence)
+	}
 	other := t.hold != nil && t.hold.fence != o.value
 	if !t.may.held() || other && !t.doubt {
 		t.fault("%v: it does not hold it with that fence: its hold count can only be %v", o, t.may)

@@ -91,6 +91,7 @@ func (c *checker) follow(at line, ops []*Op) {
 
 // losses adds what the owner may have lost by the moment when a request was answered.
 func (t *tracker) losses(sent, answered int64, o *Op) {
+	defer t.forgets(answered)
 	if !t.may.held() {
 		return
 	}
@@ -116,6 +117,19 @@ func (t *tracker) losses(sent, answered int64, o *Op) {
 		t.may[noticedEnd] = true
 		if !t.ghosts && e.until != Never && t.after(e.until) <= sent && t.first(e.from) > t.told {
 			t.gone(e, o)
+		}
+	}
+}
+
+// forgets adds that a notice may be gone by the moment when a request was answered, for its session ended so long ago.
+func (t *tracker) forgets(answered int64) {
+	life, ok := t.h.lives[t.at.owner]
+	if !ok || !t.may[noticed] && !t.may[noticedEnd] {
+		return
+	}
+	for _, e := range t.h.ends[t.at.owner] {
+		if t.after(e.until) >= t.asked && t.first(e.from+life) <= answered {
+			t.may[none] = true
 		}
 	}
 }

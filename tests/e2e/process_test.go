@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redlockd/redlockd/tests/harness"
@@ -245,5 +248,41 @@ func TestRestarts(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 		s.Start()
+	}
+}
+
+// TestSignalsThatEndNothing: SIGHUP, and a log that nobody reads any more. Either would
+// end a Go program, and with it every lock of its clients.
+func TestSignalsThatEndNothing(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	cmd := exec.Command(harness.Binary(t), harness.Flags(addr, freeAddr(t), filepath.Join(t.TempDir(), "data"))...)
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // one that has ended is left alone
+	_ = w.Close()
+	lines := bufio.NewScanner(r)
+	for serves := harness.Serves(addr); lines.Scan() && !serves(lines.Text()); {
+	}
+	_ = r.Close()
+	c := harness.Connect(t, addr)
+	c.Want("LOCK k", ":1")
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c.Want("CONFIG SET log-level info", "+OK") // writes a line
+	}
+	c.Want("ISOWNER k", ":1")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v, want an orderly stop", err)
 	}
 }

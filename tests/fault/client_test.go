@@ -38,7 +38,8 @@ type client struct {
 	heard time.Duration // when the last answered request was sent
 	lives int           // connections so far
 	ids   int
-	took  int // cycles
+	took  int  // cycles
+	away  bool // it stays away by its own will
 }
 
 func (c *client) run() {
@@ -89,6 +90,9 @@ func (c *client) broke(err error) {
 	}
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
+	if c.kind == isAnonymous {
+		c.l.ended.Add(1)
+	}
 	c.l.losses = append(c.l.losses, loss{c, c.owner, c.kind == isAnonymous, c.node.ID, c.since, c.l.h.Now(), err})
 }
 
@@ -129,9 +133,17 @@ func (c *client) connect() error {
 	return err
 }
 
+// session is the name of a client's session.
+func (c *client) session() string {
+	if c.l.round > 1 {
+		return fmt.Sprintf("s%d.%d", c.id, c.l.round)
+	}
+	return fmt.Sprintf("s%d", c.id)
+}
+
 // attach takes up the client's session, and says whether it had ended.
 func (c *client) attach(conn *harness.Conn) (anew, attached bool) {
-	name := fmt.Sprintf("s%d", c.id)
+	name := c.session()
 	sent := c.l.h.Now()
 	if conn.Send("SESSION", "ATTACH", name, "TTL", strconv.FormatInt(c.ttl.Milliseconds(), 10)) != nil {
 		return false, false
@@ -147,7 +159,9 @@ func (c *client) attach(conn *harness.Conn) (anew, attached bool) {
 			c.l.fault("client %d: its session was %s when it came back", c.id, v.Items[1].Text)
 		}
 		c.l.h.End(c.owner, c.heard+c.ttl, c.l.h.Now())
-		anew = true
+		if anew = true; !c.away {
+			c.l.ended.Add(1)
+		}
 	}
 	c.heard = sent
 	return anew, true
@@ -160,7 +174,9 @@ type step struct {
 	key   string
 	args  []string
 	lease time.Duration
-	note  string // by which it is found in line
+	waits time.Duration // of an acquire, see check.Op.Waits
+	fence int64         // that it names; 0: none
+	note  string        // by which it is found in line
 	op    *check.Op
 	sends int
 	value int64
@@ -192,7 +208,9 @@ func (c *client) step(kind check.Kind, key string, more ...string) *step {
 // acquire prepares a LOCK or TRYLOCK.
 func (c *client) acquire(key string, timeout, lease time.Duration) *step {
 	s := c.step(check.Acquire, key)
+	s.waits = check.Never
 	if timeout >= 0 {
+		s.waits = max(0, timeout-time.Millisecond) // see begin
 		s.args[0] = "TRYLOCK"
 		if timeout > 0 {
 			s.args = append(s.args, "TIMEOUT", strconv.FormatInt(timeout.Milliseconds(), 10))
@@ -202,6 +220,13 @@ func (c *client) acquire(key string, timeout, lease time.Duration) *step {
 		s.lease = lease
 		s.args = append(s.args, "LEASE", strconv.FormatInt(lease.Milliseconds(), 10))
 	}
+	return s
+}
+
+// naming has a request name the hold that it means.
+func (s *step) naming(fence int64) *step {
+	s.fence = fence
+	s.args = append(s.args, "FENCE", strconv.FormatInt(fence, 10))
 	return s
 }
 
@@ -217,7 +242,7 @@ func (s *step) begin() {
 		return
 	}
 	// Cluster time is in whole milliseconds, of which the first and the last are not whole.
-	s.op = s.c.l.h.Begin(s.c.owner, s.kind, s.key).Lease(max(0, s.lease-time.Millisecond))
+	s.op = s.c.l.h.Begin(s.c.owner, s.kind, s.key).Lease(max(0, s.lease-time.Millisecond)).Waits(s.waits).WithFence(s.fence)
 	if s.note != "" {
 		s.c.l.lines.Store(s.note, s.op)
 	}
@@ -271,7 +296,9 @@ func (c *client) send(steps ...*step) error {
 	sent := c.l.h.Now()
 	for _, s := range steps {
 		s.begin()
-		s.sends++
+		if s.sends++; s.sends > 1 && c.kind == isFickle {
+			s.op.Requeued() // it may have been away for so long that its place was gone
+		}
 		out = harness.AppendCommand(out, s.args...)
 	}
 	if err := c.conn.SendRaw(out); err != nil {

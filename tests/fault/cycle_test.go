@@ -69,7 +69,7 @@ func (c *client) sharedLock() error {
 		return err
 	}
 	visit, in := c.l.h.Enter(c.owner, key, got.value)
-	times := 1
+	times, fence := 1, got.value
 	if c.random.IntN(3) == 0 {
 		again := c.acquire(key, -1, lease)
 		if err := c.ask(again); err != nil {
@@ -78,11 +78,11 @@ func (c *client) sharedLock() error {
 		if again.value > 0 {
 			times++
 			if again.value != got.value {
-				times = 1 // the first has ended: this one is another hold
+				times, fence = 1, again.value // the first has ended: this one is another hold
 			}
 		}
 	}
-	if err := c.within(key, lease); err != nil {
+	if err := c.within(key, fence, lease); err != nil {
 		return err
 	}
 	if in {
@@ -90,6 +90,9 @@ func (c *client) sharedLock() error {
 	}
 	for range times {
 		s := c.step(check.Release, key)
+		if c.random.IntN(4) == 0 {
+			s.naming(fence)
+		}
 		if err := c.ask(s); err != nil {
 			return err
 		}
@@ -104,7 +107,7 @@ func (c *client) sharedLock() error {
 }
 
 // within is what a client does while it has a lock.
-func (c *client) within(key string, lease time.Duration) error {
+func (c *client) within(key string, fence int64, lease time.Duration) error {
 	switch c.random.IntN(8) {
 	case 0:
 		return c.ask(c.step(check.Count, key))
@@ -124,6 +127,8 @@ func (c *client) within(key string, lease time.Duration) error {
 		}
 	case 5:
 		harness.Poll(time.Duration(c.random.IntN(3))*time.Millisecond, c.l.over.Load)
+	case 7:
+		return c.ask(c.step(check.Release, key).naming(fence + 1)) // it means another hold: nothing may come of it
 	case 6:
 		if c.kind == isFickle && c.random.IntN(4) == 0 {
 			return c.stayAway()
@@ -136,6 +141,8 @@ func (c *client) within(key string, lease time.Duration) error {
 func (c *client) stayAway() error {
 	_ = c.conn.Close()
 	c.conn = nil
+	c.away = true
+	defer func() { c.away = false }()
 	harness.Poll(time.Duration(c.random.Int64N(int64(2*c.ttl))), c.l.over.Load)
 	var err error
 	if !harness.Poll(2*harness.Patience, func() bool { err = c.connect(); return c.conn != nil }) {

@@ -8,6 +8,7 @@
 //     note all they are told in a check.History.
 //   - run_test.go: the schedule, in rounds that are judged one by one.
 //   - faults_test.go: the faults.
+//   - table_test.go: what each kind did, as it is told at the end.
 //   - soak_test.go: hostile clients.
 //   - build_test.go: the server with package inject in it.
 //

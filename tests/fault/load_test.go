@@ -21,10 +21,12 @@ type load struct {
 	h       *check.History
 	timeout time.Duration // session-timeout
 	random  *rand.Rand
+	round   int // names the sessions: what one of an earlier round lost is not this one's
 
 	over     atomic.Bool
 	cycles   atomic.Int64 // names the shared locks
 	answered atomic.Int64
+	ended    atomic.Int64 // sessions that the faults ended
 	last     atomic.Int64 // when the last answer came that took a leader and a majority
 	running  sync.WaitGroup
 	clients  []*client
@@ -40,6 +42,7 @@ type load struct {
 	dead    []string // owners whose end has begun since the last recovery
 	dying   []string // and before it
 	shared  map[string]bool
+	terms   map[string]bool // that had a leader
 }
 
 // loss is a connection that broke. Whether it was allowed to is known later.
@@ -66,11 +69,12 @@ const (
 	sharedLocks  = 3
 	cyclesOfName = 120
 	maxLoadFault = 20
+	nodeLook     = 10 // each so many looks at a line, the node is looked at
 )
 
 func newLoad(t *testing.T, c *harness.Cluster, timeout time.Duration, random *rand.Rand) *load {
 	t.Helper()
-	return &load{t: t, c: c, nodes: c.Nodes(), h: check.New(), timeout: timeout, random: random, shared: map[string]bool{}}
+	return &load{t: t, c: c, nodes: c.Nodes(), h: check.New(), timeout: timeout, random: random, shared: map[string]bool{}, terms: map[string]bool{}}
 }
 
 // start lets clients work: on each node so many that are anonymous, that have a session which must never end, and that
@@ -93,6 +97,9 @@ func (l *load) start(anonymous, named, fickle int) {
 			}
 			if k == isFickle {
 				c.ttl = 1500 * time.Millisecond
+			}
+			if k != isAnonymous { // a notice of what ended with a session lasts so long
+				l.h.Forgets(c.session(), 10*c.ttl)
 			}
 			l.clients = append(l.clients, c)
 			l.running.Go(c.run)
@@ -273,9 +280,13 @@ func (l *load) watchLines(node *harness.Node) {
 			}
 		}
 		key := fmt.Sprintf("shared:%d:%d", l.cycles.Load()/cyclesOfName, n%sharedLocks)
+		asked := l.h.Moment()
 		v, err := harness.Value{}, conn.Send("LOCKWAITERS", key)
 		if err == nil {
 			v, err = conn.ReceiveWithin(time.Second)
+		}
+		if err == nil && n%nodeLook == 0 {
+			err = l.look(node, conn)
 		}
 		if err != nil {
 			_ = conn.Close() // it is cut off, or frozen
@@ -285,12 +296,14 @@ func (l *load) watchLines(node *harness.Node) {
 		if v.Kind == harness.Array {
 			l.hears()
 		}
+		var line []*check.Op
 		for _, w := range v.Items {
 			note, _ := w.Field("note")
 			if o, ok := l.lines.Load(note.Text); ok {
-				o.(*check.Op).InLine()
+				line = append(line, o.(*check.Op))
 			}
 		}
+		l.h.Queue(asked, line...)
 		l.breath()
 	}
 	if conn != nil {

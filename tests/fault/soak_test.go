@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -19,11 +20,13 @@ import (
 // The hostile crowd, and what the server must keep to in it.
 const (
 	idlers, lineUp       = 2000, 1000
-	drippers, neverReads = 100, 40
+	drippers, neverReads = 100, 60 // what these leave unread is more than max-total-output-size
 	guessers, garblers   = 8, 8
 
-	mostRSS  = 256 << 20
-	password = "correct-horse"
+	mostRSS = 256 << 20
+	// mostUnread is max-total-output-size, and a reply more for each of those who are being closed.
+	mostUnread = 48 << 20
+	password   = "correct-horse"
 )
 
 // soak is a server, one honest client, and many that are not.
@@ -57,12 +60,17 @@ func TestHostileSoak(t *testing.T) {
 	d.gathered(honest)
 	hurt := d.measure(honest, lasts)
 	cpu, took := d.s.CPU()-cpu, time.Since(start)
+	evicted, unread := d.output(honest)
 	d.disperse()
 
 	t.Logf("an honest client alone:     %v", calm)
 	t.Logf("an honest client among all: %v", hurt)
 	t.Logf("the server's memory: %d MB before, %d MB at most; it used %v of the processors in %v",
 		size>>20, hurt.rss>>20, cpu.Round(time.Millisecond), took.Round(time.Millisecond))
+	t.Logf("%d clients were closed for what they did not read; %d KB are unread at the end", evicted, unread>>10)
+	if evicted == 0 || unread > mostUnread {
+		t.Errorf("%d clients were closed for what they did not read, and %d bytes are unread: want some, and at most %d", evicted, unread, mostUnread)
+	}
 	for what, n := range d.did {
 		t.Logf("%s: %d times", what, n.Load())
 		if n.Load() == 0 {
@@ -117,6 +125,20 @@ func (d *soak) measure(c *harness.Client, lasts time.Duration) served {
 	}
 	slices.Sort(s.took)
 	return s
+}
+
+// output tells how many clients were closed for what they did not read, and how many bytes are unread now.
+func (d *soak) output(c *harness.Client) (evicted, unread int64) {
+	d.t.Helper()
+	fields := harness.Fields(c.Line("INFO clients").Text + c.Line("INFO stats").Text)
+	for name, to := range map[string]*int64{"evicted_clients": &evicted, "unread_output_bytes": &unread} {
+		n, err := strconv.ParseInt(fields[name], 10, 64)
+		if err != nil {
+			d.t.Errorf("INFO: %s: %v", name, err)
+		}
+		*to = n
+	}
+	return evicted, unread
 }
 
 // crews starts all that are not honest.
@@ -222,16 +244,23 @@ func (d *soak) drip(r *rand.Rand) bool {
 	})
 }
 
+// muchAsked are commands whose replies are some megabytes.
+var muchAsked = func() (many []byte) {
+	for range 200 {
+		many = harness.AppendCommand(many, "COMMAND", "DOCS")
+		many = harness.AppendCommand(many, "ECHO", string(make([]byte, 10_000)))
+	}
+	return many
+}()
+
 // neverRead asks for long answers and takes none.
 func (d *soak) neverRead(*rand.Rand) bool {
 	return d.with(true, func(c *harness.Conn) bool {
-		var many []byte
-		for range 500 {
-			many = harness.AppendCommand(many, "COMMAND", "DOCS")
-			many = harness.AppendCommand(many, "ECHO", string(make([]byte, 10_000)))
+		if tcp, ok := c.Conn.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(4 << 10) // it is the server that is to keep it, not the kernel
 		}
 		_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
-		_, err := c.Write(many) // the server stops reading, or closes
+		_, err := c.Write(muchAsked) // the server stops reading, or closes
 		harness.Poll(2*time.Second, d.over.Load)
 		return err != nil || !d.over.Load()
 	})

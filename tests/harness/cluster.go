@@ -90,7 +90,7 @@ func (c *Cluster) whose(accepted net.Conn) string {
 	defer c.mu.Unlock()
 	processes := map[string]*Process{}
 	for _, n := range c.nodes {
-		if n.running != nil {
+		if n.running != nil && n.running.Running() { // or its number may be another one's by now
 			processes[n.ID] = n.running
 		}
 	}

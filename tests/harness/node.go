@@ -141,13 +141,18 @@ func (n *Node) Info(section string) (map[string]string, error) {
 	if v.Kind != Bulk && v.Kind != Verbatim {
 		return nil, fmt.Errorf("INFO %s: %v", section, v)
 	}
+	return Fields(v.Text), nil
+}
+
+// Fields are the fields of a text of INFO.
+func Fields(text string) map[string]string {
 	fields := map[string]string{}
-	for line := range strings.Lines(v.Text) {
+	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			fields[name] = value
 		}
 	}
-	return fields, nil
+	return fields
 }
 
 // InfoField is one field of a section of INFO; the node must answer.

@@ -18,7 +18,8 @@ type client struct {
 	id  int
 	rng *rand.Rand
 
-	link *link // nil: none
+	link   *link // nil: none
+	former *link // another one to the same session, in move
 	// owner is who holds what it takes, for the history. An anonymous one is a new
 	// one with each connection; a named session's comes back.
 	owner string
@@ -28,8 +29,14 @@ type client struct {
 	label   string
 	holds   map[string]int // as far as it was told
 	fences  map[string]int64
-	heard   map[string]time.Time // when it was told something of a hold last
-	ids     int
+	// doubts: in its named session it may hold what it was not told of.
+	doubts bool
+	ids    int
+	// aliases are other owners of the same anonymous session; see alias.
+	aliases []string
+	// lead is whose session it uses, over a connection of its own; nil: it is nobody's mate.
+	lead  *client
+	teams int // mates that it has had
 }
 
 // session is a named session of one client.
@@ -50,17 +57,33 @@ type session struct {
 	// newest attachment; doomed: of one the outcome is not known.
 	killing        int
 	killed, doomed bool
+	// aliases are other owners of the session, besides owner.
+	aliases []string
+	mates   mates
+}
+
+// noticesLast is how long the session's owners are told what they lost with it.
+func (s *session) noticesLast() time.Duration {
+	return ms(10*s.ttl.Milliseconds()) - time.Millisecond
+}
+
+// ends notes that the session ends, or may end, for all its owners; mu is held.
+func (s *session) ends(h *check.History, from, until time.Duration) {
+	h.End(s.owner, from, until)
+	for _, a := range s.aliases {
+		h.End(a, from, until)
+	}
 }
 
 func newClient(w *world, id int) *client {
-	c := &client{w: w, id: id, rng: rand.New(rand.NewPCG(w.seed, uint64(100+id))), holds: map[string]int{}, fences: map[string]int64{}, heard: map[string]time.Time{}}
+	c := &client{w: w, id: id, rng: rand.New(rand.NewPCG(w.seed, uint64(100+id))), holds: map[string]int{}, fences: map[string]int64{}}
 	if c.rng.IntN(2) == 0 {
 		return c
 	}
 	s := &session{name: fmt.Sprint("s", id), ttl: time.Duration(1000+c.rng.IntN(4000)) * time.Millisecond, byName: c.rng.IntN(3) == 0}
 	if c.rng.IntN(3) == 0 {
 		s.heartbeat, s.byName = true, false
-		s.ttl += w.conf.sessionTimeout
+		s.ttl += 2 * w.conf.sessionTimeout // which may be raised to that
 	}
 	if s.byName {
 		s.ttl = w.conf.sessionTimeout
@@ -68,6 +91,7 @@ func newClient(w *world, id int) *client {
 	c.session, c.label = s, fmt.Sprint("L", id)
 	c.owner = s.name + "/" + c.label
 	s.owner = c.owner
+	w.hist.Forgets(c.owner, s.noticesLast())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sessions[s.name] = s
@@ -144,7 +168,11 @@ func sorted[V any](m map[string]V) []string {
 // hangUp closes the connection; it returns false: there is none any more.
 func (c *client) hangUp(why error) bool {
 	if c.link != nil {
-		c.link.drop(why)
+		late := time.Duration(0)
+		if c.session == nil && !c.finishing() && c.chance(20) {
+			late = c.around(2 * time.Second) // the node does not see it at once
+		}
+		c.link.drop(why, late)
 		c.lost()
 	}
 	return false
@@ -158,10 +186,16 @@ func (c *client) lost() {
 	}
 	c.link = nil
 	from := l.earliest()
+	if c.lead != nil {
+		c.session.leaves(l)
+		return
+	}
 	if c.session == nil {
-		c.w.hist.MayEnd(c.owner, c.w.at(from))
-		c.w.leaves(c.owner)
-		c.holds, c.fences = map[string]int{}, map[string]int64{}
+		for _, owner := range append(c.aliases, c.owner) {
+			c.w.hist.MayEnd(owner, c.w.at(from))
+			c.w.leaves(owner)
+		}
+		c.holds, c.fences, c.aliases = map[string]int{}, map[string]int64{}, nil
 		return
 	}
 	c.mayEnd(l, from)
@@ -192,6 +226,9 @@ func (c *client) ensure() bool {
 	if c.link != nil {
 		return c.spoken()
 	}
+	if c.lead != nil {
+		return false
+	}
 	all := c.w.running()
 	var up []*process
 	for _, p := range all {
@@ -202,11 +239,7 @@ func (c *client) ensure() bool {
 	if len(up) == 0 {
 		return false
 	}
-	name := ""
-	if c.session != nil && c.session.byName {
-		name = "session:" + c.session.name
-	}
-	l, err := c.w.connect(up[c.rng.IntN(len(up))], name)
+	l, err := c.w.connect(up[c.rng.IntN(len(up))], c.session.clientName())
 	if err != nil {
 		return false
 	}
@@ -219,16 +252,26 @@ func (c *client) ensure() bool {
 	return c.attach()
 }
 
-// held returns the keys that it holds, as far as it was told. A named session is
-// told that it has lost one for ten TTLs only: later it does not ask any more.
-func (c *client) held() []string {
+// clientName is what a connection of the session (nil: of none) is called.
+func (s *session) clientName() string {
+	if s == nil || !s.byName {
+		return ""
+	}
+	return "session:" + s.name
+}
+
+// held returns the keys that it holds, as far as it was told.
+func (c *client) held() []string { return sorted(c.holds) }
+
+// blocks says whether others may wait for what the client holds while it waits for
+// something else: then they may wait for each other, and nobody can be blamed.
+func (c *client) blocks(calls []*call) bool {
 	for key := range c.holds {
-		if c.session != nil && time.Since(c.heard[key]) > 8*c.session.ttl {
-			delete(c.holds, key)
-			delete(c.fences, key)
+		if key != string(calls[0].op.Key) || calls[0].owner != "" {
+			return true
 		}
 	}
-	return sorted(c.holds)
+	return c.doubts
 }
 
 // spoken makes sure that a HEARTBEAT session was not silent for too long.
@@ -238,7 +281,7 @@ func (c *client) spoken() bool {
 		return true
 	}
 	quiet := c.link.spoke()
-	if quiet.IsZero() || time.Since(quiet) < s.ttl*9/10 {
+	if quiet.IsZero() || time.Since(quiet) < s.ttl*97/100 {
 		return true
 	}
 	c.hangUp(errHeartbeat)
@@ -253,16 +296,15 @@ func (c *client) listen(spoke time.Time) {
 		return
 	}
 	if end := spoke.Add(ms(s.ttl.Milliseconds())); time.Now().After(end) {
-		c.w.hist.End(c.owner, c.w.at(end), check.Never)
 		s.mu.Lock()
+		s.ends(c.w.hist, c.w.at(end), check.Never)
 		s.doomed = true
 		s.mu.Unlock()
 	}
 }
 
-// attach gets the session and finds out whether it is the former one.
-func (c *client) attach() bool {
-	s := c.session
+// attachment is what attaches a connection, or tells which session its name did.
+func (s *session) attachment() fsm.Op {
 	op := fsm.Op{Code: fsm.OpSessionAttach, Name: []byte(s.name), Lease: s.ttl.Milliseconds()}
 	if s.heartbeat {
 		op.Flags |= fsm.FlagHeartbeat
@@ -270,7 +312,13 @@ func (c *client) attach() bool {
 	if s.byName {
 		op = fsm.Op{Code: fsm.OpSessionID}
 	}
-	a := &call{op: op}
+	return op
+}
+
+// attach gets the session and finds out whether it is the former one.
+func (c *client) attach() bool {
+	s := c.session
+	a := &call{op: s.attachment()}
 	s.mu.Lock()
 	killed := s.killed || s.killing > 0 || s.doomed
 	s.mu.Unlock()
@@ -286,20 +334,34 @@ func (c *client) attach() bool {
 		id, created = x.Session, x.Created
 	}
 	killed = killed || s.killed || s.killing > 0 || s.doomed // meanwhile
+	s.mu.Unlock()
+	if c.former != nil && !c.former.earliest().IsZero() {
+		c.mayEnd(c.former, c.former.earliest())
+	}
+	s.mu.Lock()
 	was, from, since := s.id, s.loose, s.since
 	s.id, s.loose, s.killed, s.since = id, time.Time{}, s.killing > 0, time.Now()
 	s.mu.Unlock()
 	if was == 0 || id == was {
 		return true
 	}
-	c.holds, c.fences = map[string]int{}, map[string]int64{}
+	c.holds, c.fences, c.doubts = map[string]int{}, map[string]int64{}, false
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case !created: // a LOCK has opened it anew, sometime
-		c.w.hist.End(c.owner, c.w.at(since), check.Never)
-	case !from.IsZero() && !time.Now().Before(from):
-		c.w.hist.End(c.owner, c.w.at(from), c.w.hist.Now())
-	case !killed:
-		c.w.fault("session %s ended early: it was good until %v", s.name, from.Sub(c.w.begun))
+		s.ends(c.w.hist, c.w.at(since), check.Never)
+	case killed:
+		// That end is noted. A LOCK may have opened the session anew before the
+		// connection was lost, and this may be that life of it, or another one.
+		if !from.IsZero() {
+			s.ends(c.w.hist, c.w.at(from), check.Never)
+		}
+	case !from.IsZero() && !time.Now().Before(from) && !s.kept(was):
+		s.ends(c.w.hist, c.w.at(from), c.w.hist.Now())
+		s.aliases = nil // none of them is used again
+	default:
+		c.w.fault("session %s ended early: it was good until %v, and %v", s.name, from.Sub(c.w.begun), &s.mates)
 	}
 	return true
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
@@ -24,11 +25,12 @@ func powerCut(fs *vfs.MemFS, percent int, rng *rand.Rand) *vfs.MemFS {
 type storage struct {
 	*store.Store
 	gate *gate
+	slow *atomic.Int64 // how long a sync takes at most, in ns
 	full *atomic.Bool
 }
 
-func (s storage) Log() raft.LogStore       { return heldLog{s.Store.Log(), s.gate} }
-func (s storage) Stable() raft.StableStore { return heldStable{s.Store.Stable(), s.gate} }
+func (s storage) Log() raft.LogStore       { return heldLog{s.Store.Log(), disk{s.gate, s.slow}} }
+func (s storage) Stable() raft.StableStore { return heldStable{s.Store.Stable(), disk{s.gate, s.slow}} }
 
 // DiskFree has 10 GB free, or nothing.
 func (s storage) DiskFree() (free, total uint64, err error) {
@@ -38,13 +40,35 @@ func (s storage) DiskFree() (free, total uint64, err error) {
 	return 10 << 30, 100 << 30, nil
 }
 
+// disk is what a write waits for.
+type disk struct {
+	gate *gate
+	slow *atomic.Int64
+}
+
+// pass waits before a write, and synced behind it: what was written may be on the
+// disk long before that is known.
+func (d disk) pass() {
+	d.gate.pass()
+	d.wait()
+}
+
+func (d disk) synced() { d.wait() }
+
+func (d disk) wait() {
+	if most := d.slow.Load(); most > 0 {
+		time.Sleep(time.Duration(rand.Int64N(most)))
+	}
+}
+
 type heldLog struct {
 	raft.LogStore
-	gate *gate
+	disk disk
 }
 
 func (l heldLog) StoreLogs(logs []*raft.Log) error {
-	l.gate.pass()
+	l.disk.pass()
+	defer l.disk.synced()
 	return l.LogStore.StoreLogs(logs)
 }
 
@@ -58,15 +82,17 @@ func (l heldLog) IsMonotonic() bool {
 
 type heldStable struct {
 	raft.StableStore
-	gate *gate
+	disk disk
 }
 
 func (s heldStable) Set(key, val []byte) error {
-	s.gate.pass()
+	s.disk.pass()
+	defer s.disk.synced()
 	return s.StableStore.Set(key, val)
 }
 
 func (s heldStable) SetUint64(key []byte, val uint64) error {
-	s.gate.pass()
+	s.disk.pass()
+	defer s.disk.synced()
 	return s.StableStore.SetUint64(key, val)
 }

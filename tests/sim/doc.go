@@ -21,6 +21,18 @@
 // its log, and what is applied is not answered. Its timers run; they find that no
 // time has passed. Its Raft sees the bubble's time.
 //
+// What a process had sent when it was killed may still arrive, however late a cut
+// way delivers it, and a node may see late that a client has gone. Disks stall (no
+// write of Raft's log or votes ends) or are slow (each takes its time, and is known
+// to be synced later than it is). Some faults strike whoever has just been elected,
+// and some come several at once.
+//
+// A client of a named session works at times over two connections to two nodes
+// (client.team): owners without a label exclude each other, those of one label enter
+// together, and what one connection took another one gives back. One that lives keeps
+// the session, whatever became of the other. A client of a HEARTBEAT session is silent
+// for nearly its TTL (client.hush). Limits are set so low that they are met.
+//
 // At the end of a seed all is healed. Then every wait must be answered, no lock may
 // stay held, all nodes must have the same state, and tests/check must find that
 // what the clients were told is what happened.

@@ -136,7 +136,7 @@ func (w *world) settleOwners() {
 	}
 	for _, s := range w.sessions {
 		if !s.loose.IsZero() {
-			w.hist.End(s.owner, w.at(s.loose), now)
+			s.ends(w.hist, w.at(s.loose), now)
 		}
 	}
 }

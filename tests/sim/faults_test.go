@@ -18,7 +18,8 @@ func (w *world) do(e event) {
 		"crash": w.crash, "crash all": w.crashAll, "exit": w.exit, "stop": w.stop, "freeze": w.freeze,
 		"disk full": w.fillDisk, "disk stalls": w.stallDisk,
 		"isolate": w.isolate, "one-way cut": w.cutOneWay, "deaf": w.cutSide, "mute": w.cutSide, "split": w.split,
-		"reset": w.reset, "slow": w.slow, "hand over": w.handOver, "replace": w.replace,
+		"reset": w.reset, "slow": w.slow, "hand over": w.handOver, "hand over and die": w.handOverAndDie, "replace": w.replace,
+		"slow disk": w.slowDisk, "at an election": w.atElection, "several": w.several,
 	}
 	if acts[e.what](e) {
 		w.stats.add(e.what, 1)
@@ -143,7 +144,7 @@ func (p *process) nudge() {
 		return
 	}
 	l.send([]*call{{op: fsm.Op{Code: fsm.OpSessionID}}})
-	l.drop(errLeaves)
+	l.drop(errLeaves, 0)
 }
 
 func (w *world) fillDisk(e event) bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -17,6 +18,8 @@ type link struct {
 	p    *process
 	conn *sessions.Conn
 	wake chan struct{} // capacity 1: something came
+	// unblocked: somebody may have cut its waits short (CLIENT UNBLOCK).
+	unblocked atomic.Bool
 
 	mu     sync.Mutex
 	closed bool
@@ -39,7 +42,14 @@ type call struct {
 	note  *check.Op // nil: it is not noted
 	// again: it repeats a call by its ID, which may have been carried out.
 	again bool
-	sent  time.Time
+	// untold: nobody is told of the end of the hold, and NOTOWNER says nothing.
+	untold bool
+	// reenters: its owner may hold the lock.
+	reenters bool
+	// private: its asker judges the answer, and not tests/check.
+	private bool
+	sent    time.Time
+	on      *link // over which it was sent; nil: not yet
 	// done and reply belong to link.mu.
 	done  bool
 	reply fsm.Reply
@@ -47,6 +57,9 @@ type call struct {
 
 func (c *call) String() string {
 	text := fmt.Sprintf("%s %s", opNames[c.op.Code], c.op.Key)
+	if c.op.Flags&fsm.FlagAsync != 0 {
+		text += " ASYNC"
+	}
 	if len(c.op.ID) > 0 {
 		text += fmt.Sprintf(" ID %s", c.op.ID)
 	}
@@ -63,7 +76,7 @@ var opNames = map[fsm.OpCode]string{
 	fsm.OpLockInfo: "LOCKINFO", fsm.OpLockWaiters: "LOCKWAITERS", fsm.OpLockScan: "LOCKSCAN", fsm.OpDestroy: "DESTROY",
 	fsm.OpUndestroy: "UNDESTROY", fsm.OpSessionID: "SESSION ID", fsm.OpSessionAttach: "SESSION ATTACH", fsm.OpSessionDetach: "SESSION DETACH",
 	fsm.OpSessionClose: "SESSION CLOSE", fsm.OpSessionInfo: "SESSION INFO", fsm.OpSessionList: "SESSION LIST", fsm.OpSessionKill: "SESSION KILL",
-	fsm.OpReset: "RESET", fsm.OpUnblock: "CLIENT UNBLOCK", fsm.OpKillConn: "CLIENT KILL",
+	fsm.OpUnwait: "UNWAIT", fsm.OpConfigSet: "CONFIG SET", fsm.OpReset: "RESET", fsm.OpUnblock: "CLIENT UNBLOCK", fsm.OpKillConn: "CLIENT KILL",
 }
 
 var errNoNode = errors.New("no node takes clients now")
@@ -88,7 +101,7 @@ func (w *world) connect(p *process, name string) (*link, error) {
 func (l *link) send(calls []*call) {
 	l.conn.Touch()
 	for _, c := range calls {
-		c.sent = time.Now()
+		c.sent, c.on = time.Now(), l
 		l.conn.Do(c.op, c)
 	}
 	l.conn.Flush()
@@ -103,7 +116,11 @@ func (l *link) Answer(op *fsm.Op, tag any, r *fsm.Reply) {
 	l.w.truth.answered(op, r)
 	l.mu.Lock()
 	if l.closed || c.done {
+		again := !l.closed
 		l.mu.Unlock()
+		if again {
+			l.w.fault("connection %d of %s: %v was answered a second time: %+v", op.Conn, l.p.n.name, c, *r)
+		}
 		return
 	}
 	c.done, c.reply = true, *r
@@ -170,16 +187,20 @@ func (l *link) lose(at time.Time, told bool) {
 	time.AfterFunc(3*time.Second, func() { l.end(errDied, at) })
 }
 
-// drop closes the connection from the client's side. A frozen process sees that
-// when it has thawed.
-func (l *link) drop(why error) {
+// drop closes the connection from the client's side. Its node sees that so much
+// later, and a frozen process when it has thawed.
+func (l *link) drop(why error, late time.Duration) {
 	l.end(why, time.Now())
 	l.p.forget(l)
-	if l.p.answers.closed() == nil {
+	if l.p.answers.closed() == nil && late == 0 {
 		l.conn.Closed()
 		return
 	}
 	l.w.wg.Go(func() {
+		select {
+		case <-time.After(late):
+		case <-l.w.over:
+		}
 		l.p.answers.pass()
 		l.conn.Closed()
 	})
@@ -254,17 +275,27 @@ func (c *call) settle(none bool) {
 	if c.note == nil {
 		return
 	}
+	if c.on != nil && c.on.unblocked.Load() {
+		c.note.Waits(0)
+	}
 	r := &c.reply
+	if c.op.Flags&fsm.FlagAsync != 0 && !none && r.Code == fsm.CodeOK && r.Int < 0 {
+		return // in line: it will be asked for
+	}
 	acquire := c.op.Code == fsm.OpLock || c.op.Code == fsm.OpTryLock
 	switch {
+	case c.op.Code == fsm.OpUnwait && !none && r.Code == fsm.CodeOK && r.Int == 0:
+		c.note.Nothing()
 	case none || r.Code == fsm.CodeUncertain || r.Code == fsm.CodeNoSession:
 		c.note.Unknown()
+	case r.Code == fsm.CodeOK && acquire && r.Int == 0 && c.op.Code == fsm.OpTryLock && c.on.w.full(c):
+		c.note.Nothing()
 	case r.Code == fsm.CodeOK && acquire && r.Int == 0 && c.op.Code == fsm.OpTryLock:
 		c.note.Refused()
 	case r.Code == fsm.CodeOK:
 		c.note.Done(c.value())
-	case r.Code == fsm.CodeNotOwner && c.owner != "":
-		c.note.Nothing() // a hold that belongs to no session: nobody is told of its end
+	case r.Code == fsm.CodeNotOwner && c.untold:
+		c.note.Nothing()
 	case r.Code == fsm.CodeNotOwner:
 		c.note.NotHeld()
 	case c.again: // an earlier try may have done what this one was refused for
@@ -283,6 +314,8 @@ func (c *call) value() int64 {
 	switch c.op.Code {
 	case fsm.OpDestroy:
 		return 1
+	case fsm.OpUnwait:
+		return 0 // it has released the hold, and that was the only one
 	case fsm.OpLockInfo:
 		if i, ok := c.reply.Data.(*fsm.LockInfo); ok {
 			return int64(i.Fence)

@@ -127,14 +127,23 @@ func (n *network) kill(addr string, loud bool) {
 		}
 	}
 	n.mu.Unlock()
+	n.mu.Lock()
+	late := n.rng.IntN(2) == 0
+	n.mu.Unlock()
 	for _, p := range mine {
-		if loud || p.way.to == addr {
+		switch {
+		case p.way.to == addr:
 			// What the dead one would have read is gone at once; who wrote it hears
 			// of that only if the end was loud, or later, by a reset.
 			p.die(loud)
-			continue
+		case late:
+			// What it had sent arrives all the same, however late that is.
+			p.lastWords(loud)
+		case loud:
+			p.die(true)
+		default:
+			p.stall()
 		}
-		p.stall()
 	}
 }
 
@@ -170,7 +179,9 @@ func (n *network) listen(addr string) (*listener, error) {
 	}
 	n.mu.Unlock()
 	for _, p := range old {
-		p.die(true)
+		if !p.speaksLast() {
+			p.die(true)
+		}
 	}
 	return l, nil
 }

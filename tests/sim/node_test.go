@@ -52,7 +52,8 @@ type process struct {
 	dead atomic.Bool
 	// answers holds back what is applied, and its clients; log holds back Raft's log.
 	answers, log gate
-	full         atomic.Bool // its disk
+	full         atomic.Bool  // its disk
+	slow         atomic.Int64 // so is its disk; see storage
 	// given is when somebody set out to remove the node: its clients are the last to know.
 	given atomic.Pointer[time.Time]
 
@@ -147,7 +148,7 @@ func (p *process) open(join []string) {
 func (w *world) options(p *process) cluster.Options {
 	c := &w.conf
 	return cluster.Options{
-		NodeID: p.n.name, Storage: storage{p.store, &p.log, &p.full}, Host: &host{p.table, p}, Logger: w.log(p.n.name),
+		NodeID: p.n.name, Storage: storage{p.store, &p.log, &p.slow, &p.full}, Host: &host{p.table, p}, Logger: w.log(p.n.name),
 		Clock: p.clock, Rand: w.nonces(),
 		RequestTimeout: c.requestTimeout, ElectionTimeout: c.electionTimeout, CommitTimeout: c.commitTimeout,
 		Settings:      map[string]string{fsm.SettingSessionTimeout: fmt.Sprint(c.sessionTimeout.Milliseconds())},
@@ -256,6 +257,7 @@ func (p *process) loseClients(loud bool) {
 func (p *process) bury() {
 	p.answers.lift()
 	p.log.lift()
+	p.slow.Store(0)
 	p.clock.thaw(false)
 	<-p.opened
 	now, cancel := context.WithCancel(context.Background())

@@ -69,9 +69,13 @@ type pipe struct {
 	// broken: reset. stalled: nothing arrives any more, and nobody was told.
 	ended, gone, broken, stalled bool
 	endAt                        time.Time
-	readBy, writeBy              time.Time
-	waiting                      int // goroutines that wait
-	timer                        *time.Timer
+	// silent: the writer is dead. What it had sent arrives, and nothing else does.
+	silent bool
+	// reset: behind that comes a reset.
+	reset           bool
+	readBy, writeBy time.Time
+	waiting         int // goroutines that wait
+	timer           *time.Timer
 }
 
 type segment struct {
@@ -104,6 +108,8 @@ func (p *pipe) read(b []byte) (int, error) {
 		case p.gone:
 			return 0, net.ErrClosed
 		case p.broken:
+			return 0, syscall.ECONNRESET
+		case p.reset && len(p.segments) == 0:
 			return 0, syscall.ECONNRESET
 		case !p.readBy.IsZero() && !now.Before(p.readBy):
 			return 0, os.ErrDeadlineExceeded
@@ -194,6 +200,8 @@ func (p *pipe) write(b []byte) (int, error) {
 	for {
 		now := time.Now()
 		switch {
+		case p.silent:
+			return len(b), nil
 		case p.ended:
 			return sent, net.ErrClosed
 		case p.broken, p.gone && !p.cut && !p.stalled:
@@ -229,6 +237,22 @@ func (p *pipe) die(told bool) {
 	})
 }
 
+// lastWords ends the pipe with what is under way. Loud: a reset comes behind it.
+func (p *pipe) lastWords(loud bool) {
+	p.change(func(p *pipe) { p.silent, p.reset = true, p.reset || loud })
+}
+
+// speaksLast says whether something of a dead writer is still under way; behind it
+// comes the reset that its successor's machine answers with.
+func (p *pipe) speaksLast() bool {
+	speaks := false
+	p.change(func(p *pipe) {
+		speaks = p.silent && len(p.segments) > 0
+		p.reset = p.reset || p.silent
+	})
+	return speaks
+}
+
 // stall keeps all that is under way, and all that will be, from arriving.
 func (p *pipe) stall() { p.change(func(p *pipe) { p.stalled = true }) }
 
@@ -236,7 +260,7 @@ func (p *pipe) stall() { p.change(func(p *pipe) { p.stalled = true }) }
 func (p *pipe) change(f func(*pipe)) {
 	p.mu.Lock()
 	f(p)
-	over := p.broken || p.gone && p.ended
+	over := p.broken || p.gone && (p.ended || p.silent)
 	if over {
 		p.segments = nil
 		if p.timer != nil && p.waiting == 0 {

@@ -59,7 +59,11 @@ var kinds = []kind{
 	{"reset", 6, 0, time.Second, false},
 	{"slow", 6, time.Second, 20 * time.Second, false},
 	{"hand over", 12, 0, time.Second, false},
+	{"hand over and die", 3, 50 * time.Millisecond, 3 * time.Second, false},
 	{"replace", 4, 0, time.Second, false},
+	{"slow disk", 5, time.Second, 15 * time.Second, true},
+	{"at an election", 10, 50 * time.Millisecond, 6 * time.Second, false},
+	{"several", 5, 100 * time.Millisecond, 8 * time.Second, false},
 }
 
 // newPlan draws the faults of a seed.

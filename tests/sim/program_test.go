@@ -48,8 +48,12 @@ func (c *client) chance(percent int) bool { return c.rng.IntN(100) < percent }
 // program does one thing that clients do.
 func (c *client) program() {
 	switch r := c.rng.IntN(100); {
-	case r < 55:
+	case c.session != nil && c.session.heartbeat && c.chance(25):
+		c.hush()
+	case r < 52:
 		c.section()
+	case r < 55:
+		c.team()
 	case r < 75:
 		c.burst()
 	case r < 80:
@@ -58,10 +62,16 @@ func (c *client) program() {
 		c.queue(c.key())
 	case r < 92:
 		c.die()
-	case r < 94:
+	case r < 93:
 		c.closeSession()
-	case r < 96:
+	case r < 94:
+		c.move()
+	case r < 95:
 		c.keep()
+	case r < 96:
+		c.unlabelled(c.key())
+	case r < 98:
+		c.async(c.key())
 	default:
 		c.meddle()
 	}
@@ -77,7 +87,7 @@ func (c *client) acquire(key string) *call {
 		x.op.Code = fsm.OpTryLock
 	}
 	if c.chance(25) {
-		x.op.Lease = 200 + c.rng.Int64N(5000)
+		x.op.Lease = c.lease()
 	}
 	if c.chance(10) {
 		x.op.Note = []byte("a note")
@@ -86,6 +96,14 @@ func (c *client) acquire(key string) *call {
 		c.newID(x)
 	}
 	return x
+}
+
+// lease is how long a hold may last: some seconds, or next to nothing.
+func (c *client) lease() int64 {
+	if c.chance(15) {
+		return 2 + c.rng.Int64N(40)
+	}
+	return 200 + c.rng.Int64N(5000)
 }
 
 // query is something that changes nothing.
@@ -151,7 +169,7 @@ func (c *client) inside(key string) bool {
 		return c.ask(c.patience(), x, c.query(key)) && x.reply.Code == fsm.CodeOK
 	case r < 7:
 		x := c.op(fsm.OpRenew, key)
-		x.op.Lease = 300 + c.rng.Int64N(5000)
+		x.op.Lease = c.lease()
 		if c.chance(50) {
 			x.op.Fence = uint64(c.fences[key])
 		}
@@ -246,7 +264,9 @@ func (c *client) closeSession() {
 	began := c.w.hist.Now()
 	x := &call{op: fsm.Op{Code: pick(c.rng, fsm.OpSessionClose, fsm.OpSessionClose, fsm.OpSessionDetach, fsm.OpReset)}}
 	if c.session == nil {
-		c.w.hist.MayEnd(c.owner, began)
+		for _, owner := range append(c.aliases, c.owner) {
+			c.w.hist.MayEnd(owner, began)
+		}
 		c.ask(c.patience(), x)
 		c.hangUp(errLeaves)
 		return
@@ -270,10 +290,10 @@ func (c *client) closed(x *call, began time.Duration) {
 	defer s.mu.Unlock()
 	switch {
 	case x.done && x.reply.Code == fsm.CodeOK:
-		c.w.hist.End(c.owner, began, c.w.hist.Now())
+		s.ends(c.w.hist, began, c.w.hist.Now())
 		s.killed = true // the next attachment finds it gone
 	case !x.done || x.reply.Code == fsm.CodeUncertain || x.reply.Code == fsm.CodeNoSession:
-		c.w.hist.End(c.owner, began, check.Never)
+		s.ends(c.w.hist, began, check.Never)
 		s.doomed = true
 	default:
 	}
@@ -284,7 +304,7 @@ func (c *client) keep() {
 	key := c.key()
 	c.ids++
 	owner := fmt.Sprintf("keep%d.%d", c.id, c.ids)
-	x := &call{owner: owner, op: fsm.Op{Code: fsm.OpTryLock, Key: []byte(key), Flags: fsm.FlagKeep, Lease: 500 + c.rng.Int64N(4000)}}
+	x := &call{owner: owner, untold: true, op: fsm.Op{Code: fsm.OpTryLock, Key: []byte(key), Flags: fsm.FlagKeep, Lease: 500 + c.rng.Int64N(4000)}}
 	if !c.ask(c.patience(), x) || x.reply.Code != fsm.CodeOK || x.reply.Int == 0 {
 		return
 	}
@@ -292,119 +312,9 @@ func (c *client) keep() {
 	if !c.ensure() {
 		return
 	}
-	y := &call{owner: owner, op: fsm.Op{Code: fsm.OpUnlock, Key: []byte(key), Fence: uint64(x.reply.Int)}}
+	y := &call{owner: owner, untold: true, op: fsm.Op{Code: fsm.OpUnlock, Key: []byte(key), Fence: uint64(x.reply.Int)}}
 	if c.chance(30) {
 		y.op.Code, y.op.Lease = fsm.OpRenew, 100+c.rng.Int64N(2000)
 	}
 	c.ask(c.patience(), y)
-}
-
-// meddle does what an operator does, to others.
-func (c *client) meddle() {
-	key := c.key()
-	switch c.rng.IntN(6) {
-	case 0, 1:
-		x := &call{op: fsm.Op{Code: fsm.OpForceUnlock, Key: []byte(key)}}
-		c.ask(c.patience(), x)
-	case 2:
-		if c.ask(c.patience(), &call{op: fsm.Op{Code: fsm.OpDestroy, Key: []byte(key), Note: []byte("gone")}}) {
-			c.sleep(c.around(time.Second))
-		}
-		if c.ensure() {
-			c.ask(c.patience(), &call{op: fsm.Op{Code: fsm.OpUndestroy, Key: []byte(key)}})
-		}
-	case 3:
-		c.killSession()
-	case 4:
-		c.killConn()
-	default:
-		if id := c.w.anyLink(c).id(); id != 0 {
-			c.ask(c.patience(), &call{op: fsm.Op{Code: fsm.OpUnblock, Target: uint64(id), Flags: pick(c.rng, 0, fsm.FlagError)}})
-		}
-	}
-}
-
-// anyLink returns a connection of another client, nil if there is none.
-func (w *world) anyLink(but *client) *link {
-	all := w.running()
-	if len(all) == 0 {
-		return nil
-	}
-	p := all[but.rng.IntN(len(all))]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for l := range p.links { // any one will do
-		if l != but.link {
-			return l
-		}
-	}
-	return nil
-}
-
-// id is the connection's, 0 if it has none.
-func (l *link) id() fsm.ConnID {
-	if l == nil || !l.conn.Known() {
-		return 0
-	}
-	id, err := l.conn.ID()
-	if err != nil {
-		return 0
-	}
-	return id
-}
-
-// killConn ends another client's connection, in one of two ways.
-func (c *client) killConn() {
-	l := c.w.anyLink(c)
-	id := l.id()
-	if id == 0 {
-		return
-	}
-	l.mu.Lock()
-	mine := l.killed.IsZero()
-	if mine {
-		l.killed = time.Now()
-	}
-	l.mu.Unlock()
-	x := &call{op: fsm.Op{Code: fsm.OpKillConn, Target: uint64(id)}}
-	if c.chance(30) {
-		x.op = fsm.Op{Code: fsm.OpSessionKill, Name: fmt.Append(nil, uint64(id.Session()))}
-	}
-	c.ask(c.patience(), x)
-	if mine && x.done && (x.reply.Code == fsm.CodeClusterDown || x.reply.Code == fsm.CodeOK && x.reply.Int == 0) {
-		l.mu.Lock()
-		l.killed = time.Time{}
-		l.mu.Unlock()
-	}
-}
-
-// killSession ends a named session, perhaps its own.
-func (c *client) killSession() {
-	c.w.mu.Lock()
-	names := sorted(c.w.sessions)
-	var s *session
-	if len(names) > 0 {
-		s = c.w.sessions[pick(c.rng, names...)]
-	}
-	c.w.mu.Unlock()
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	s.killing++
-	s.mu.Unlock()
-	began := c.w.hist.Now()
-	x := &call{op: fsm.Op{Code: fsm.OpSessionKill, Name: []byte(s.name)}}
-	c.ask(c.patience(), x)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.killing--
-	switch {
-	case x.done && x.reply.Code == fsm.CodeOK && x.reply.Int > 0:
-		c.w.hist.End(s.owner, began, c.w.hist.Now())
-		s.killed = true
-	case !x.done || x.reply.Code == fsm.CodeUncertain || x.reply.Code == fsm.CodeNoSession:
-		c.w.hist.End(s.owner, began, check.Never)
-		s.doomed = true
-	}
 }

@@ -28,6 +28,7 @@ const (
 	plainSeeds     = 30  // beside the tests of other packages
 	raceSeeds      = 3   // under the race detector
 	seedLength     = 10 * time.Minute
+	lastWords      = 5 * time.Second // Raft does not wait for all of its goroutines, which tests/perturb may hold up
 	leastLeaders   = 1000
 	leastCrashes   = 500
 	leastOperation = 1_000_000
@@ -107,6 +108,7 @@ func runWorld(t *testing.T, name string, seed uint64, conf config, plan []event,
 		for _, f := range w.faults {
 			t.Error(f) // before synctest complains about what such a node leaves
 		}
+		time.Sleep(lastWords)
 	})
 	ran := time.Since(began)
 	report := check.Check(w.hist, check.Options{Dir: "../out/" + name, Timeout: time.Duration(number(t, "LOCKTEST_CHECK", 60)) * time.Second})

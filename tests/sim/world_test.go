@@ -88,14 +88,17 @@ type world struct {
 	over chan struct{}
 	// given: clients have had all the time they need for the last answers.
 	given atomic.Bool
+	// limited: some locks may be entered so often, or were once.
+	limited atomic.Bool
 
 	rngMu sync.Mutex
 	rng   *rand.Rand // of what is drawn while it runs
 
 	mu       sync.Mutex
 	sessions map[string]*session
-	pending  map[place]*call // acquires whose answer is not there
-	gone     []string        // owners that will not come back
+	pending  map[place]*call   // acquires whose answer is not there
+	granted  map[string]string // by key: the newest grant that a client was told
+	gone     []string          // owners that will not come back
 
 	keysMu sync.Mutex
 	keys   map[string]bool // all that were used
@@ -108,7 +111,7 @@ type world struct {
 func newWorld(seed uint64, conf config) *world {
 	w := &world{
 		seed: seed, conf: conf, rng: rand.New(rand.NewPCG(seed, 2)), stats: newStats(), begun: time.Now(),
-		over: make(chan struct{}), sessions: map[string]*session{}, pending: map[place]*call{}, keys: map[string]bool{}, hist: check.New(),
+		over: make(chan struct{}), sessions: map[string]*session{}, pending: map[place]*call{}, granted: map[string]string{}, keys: map[string]bool{}, hist: check.New(),
 	}
 	w.net = newNetwork(rand.New(rand.NewPCG(seed, 3)))
 	w.truth = newTruth(w)
