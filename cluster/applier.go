@@ -339,13 +339,13 @@ func (a *applier) Restore(r io.ReadCloser) error {
 // changeBehind reports whether the log goes on behind an applied entry with a change
 // of the members. Raft takes the members of a snapshot for the newest ones: those of
 // one that comes late, a second time, would be older than what this node has agreed to.
-// Who needs a snapshot of the very entry that it has applied has no log behind it.
+// The log may begin there: the applied entry itself came with the first copy.
 func (a *applier) changeBehind(index uint64) bool {
 	log := a.storage.Log()
 	last, err := log.LastIndex()
-	for i := index; err == nil && i <= last; i++ {
+	for i := index + 1; err == nil && i <= last; i++ {
 		var l raft.Log
-		if err = log.GetLog(i, &l); err == nil && i > index && l.Type == raft.LogConfiguration {
+		if err = log.GetLog(i, &l); err == nil && l.Type == raft.LogConfiguration {
 			return true
 		}
 	}

@@ -162,7 +162,7 @@ func (n *Node) startRaft() error {
 		_, trans = raft.NewInmemTransport(raft.ServerAddress(o.PeerAddr))
 	}
 	c := n.raftConfig()
-	n.raftLog = &closableLog{LogStore: o.Storage.Log(), committed: n.committed, fatal: n.fatal}
+	n.raftLog = &closableLog{LogStore: o.Storage.Log(), committed: n.committed, applied: o.Storage.Applied, follows: n.follows, fatal: n.fatal}
 	stable, err := newTerms(o.Storage.Stable())
 	if err != nil {
 		return err

@@ -309,7 +309,10 @@ func TestDeposedLeaderSendsNoEntries(t *testing.T) {
 func TestCommittedIsNotTakenBack(t *testing.T) {
 	var fatal error
 	newLog := func(entries uint64) *closableLog {
-		l := &closableLog{LogStore: raft.NewInmemStore(), committed: func() uint64 { return 4 }, fatal: func(err error) { fatal = err }}
+		l := &closableLog{
+			LogStore: raft.NewInmemStore(), committed: func() uint64 { return 4 }, fatal: func(err error) { fatal = err },
+			applied: func() (uint64, uint64) { return 4, 1 }, follows: func() bool { return true },
+		}
 		for i := range entries {
 			if err := l.StoreLog(&raft.Log{Index: i + 1, Term: 1}); err != nil {
 				t.Fatal(err)
@@ -329,5 +332,14 @@ func TestCommittedIsNotTakenBack(t *testing.T) {
 	}
 	if last, err := l.LastIndex(); last != 6 || err != nil {
 		t.Errorf("the log ends at %d, %v", last, err)
+	}
+	fatal = nil
+	l = newLog(6)
+	l.applied = func() (uint64, uint64) { return 3, 1 }
+	if err := errors.Join(l.DeleteRange(1, 3), fatal); err != nil {
+		t.Errorf("what the state has: %v", err)
+	}
+	if err := l.DeleteRange(4, 6); !errors.Is(err, errTakenBack) || !errors.Is(fatal, errTakenBack) {
+		t.Errorf("an end that is all there is behind the state: %v, %v", err, fatal)
 	}
 }

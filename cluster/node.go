@@ -282,6 +282,12 @@ func (n *Node) committed() uint64 {
 	return 0
 }
 
+// follows reports whether Raft runs and this node does not lead.
+func (n *Node) follows() bool {
+	r := n.running.Load()
+	return r != nil && r.State() != raft.Leader
+}
+
 // leadsIn reports whether this node leads in a term.
 func (n *Node) leadsIn(term uint64) bool {
 	r := n.running.Load()

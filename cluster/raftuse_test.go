@@ -171,4 +171,11 @@ func TestLateSnapshotTakesNoMembersBack(t *testing.T) {
 			t.Errorf("a change of members behind entry %d: %v", index, got)
 		}
 	}
+	// Nor where the log begins behind that entry, as it does after the first copy.
+	if err := s.Log().DeleteRange(1, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Restore(io.NopCloser(bytes.NewReader(data))); !errors.Is(err, store.ErrOldSnapshot) {
+		t.Errorf("the snapshot was taken, with the log behind it: %v", err)
+	}
 }

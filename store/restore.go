@@ -24,8 +24,9 @@ const (
 // snapshot, as a backup, is staged first, with the present configuration.
 //
 // The state is marked invalid (synced), loaded, and marked valid in its last
-// write (synced), which also drops a log that does not hold the entry (index,
-// term): such a log is another's, or ends before the snapshot. A crash between
+// write (synced), which also drops a log that neither holds the entry (index,
+// term) nor joins a state that was there already: such a log is another's, or
+// ends before the snapshot. A crash between
 // is repaired by the next Open. An error means that nothing was changed, but
 // for ErrRestartRaft, which comes after a restore that has succeeded.
 func (s *Store) Restore(r io.Reader, index, term uint64) error {
@@ -124,13 +125,14 @@ func (s *Store) finishRestore(b *pebble.Batch, m *meta) (conflict bool) {
 	return drop && last >= m.applied.index
 }
 
-// logAgrees says whether the log has the entry at p. Then all entries before
-// it are the snapshot's too, and those behind it may be good. If not, no entry
-// is of use, and one before p could even be another leader's that was never
+// logAgrees says whether the log has the entry at p, or begins behind it: a state
+// that was at p before joins it then, and what came since may be acknowledged. Then
+// all entries before p are the snapshot's too, and those behind it may be good. If not,
+// no entry is of use, and one before p could even be another leader's that was never
 // committed: Raft, once leader, would send it to followers as its own.
 func (s *Store) logAgrees(p position) bool {
 	if !s.log.has(p.index) {
-		return false
+		return s.meta.Load().applied == p && s.log.first.Load() == p.index+1
 	}
 	var entry raft.Log
 	found, err := s.log.get(p.index, &entry)

@@ -137,6 +137,34 @@ func TestRestoreAndTheLog(t *testing.T) {
 	}
 }
 
+// A snapshot that comes a second time takes nothing of the log that has begun behind
+// the first; one of another entry at that place does.
+func TestRestoreOnceMore(t *testing.T) {
+	stream := streamOf(t, 3, 1, "new=1")
+	for _, c := range []struct {
+		term    uint64
+		want    string
+		restart bool
+	}{{5, "11-13: 6x3", false}, {4, "empty", true}} {
+		s := openStore(t, vfs.NewMem())
+		must(t, s.Restore(bytes.NewReader(stream), 10, 5))
+		must(t, s.Log().StoreLogs(entries(11, 13, 6)))
+		err := s.Restore(bytes.NewReader(stream), 10, c.term)
+		if c.restart != errors.Is(err, ErrRestartRaft) || (!c.restart && err != nil) {
+			t.Errorf("at term %d: %v", c.term, err)
+		}
+		for range 2 {
+			if got := logText(t, s); got != c.want {
+				t.Errorf("at term %d: the log is %s, want %s", c.term, got, c.want)
+			}
+			if got := stateText(t, s); got != "new=1 " {
+				t.Errorf("the state is %s", got)
+			}
+			s = reopen(t, s)
+		}
+	}
+}
+
 // A snapshot that another one has overtaken, between its being asked for and its
 // being written, is none: Raft would go back to it.
 func TestOvertakenSnapshotIsRefused(t *testing.T) {
