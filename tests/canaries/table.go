@@ -104,6 +104,6 @@ var canaries = []canary{
 	other("vote_halves", "./store", "TestVoteIsOneWrite"),
 	other("disk_unseen", "./tests/sim", "TestFound/a-full-disk-of-an-idle-node"),
 	other("hand_over_left", "./tests/sim", "TestFound/death-while-handing-over"),
-	other("heartbeat_strict", "./tests/sim", "TestFound/a-word-just-before-the-TTL"),
-	other("forgets_blind", "./tests/sim", "TestFound/a-living-member-is-forgotten"),
+	other("heartbeat_strict", "./cluster", "TestHeartbeatIsReportedLate"),
+	other("forgets_blind", "./cluster", "TestForgottenNodeClosesFirst"),
 }
