@@ -4,11 +4,11 @@
 // to be met by chance; one of them let a follower apply what was never committed.
 //
 //	go run ./tests/perturb -out DIR     prints the flags of go build that use the copy
-//	make sim PERTURB=1                  the simulation with it
+//	make perturbed SEEDS=60             the simulation with it
 //
 // Nothing of it is in the sources: Raft's copy comes in by a replace directive in a
-// go.mod of its own, ours by -overlay. Pauses are never made in the simulation's lock-free
-// loops alone: each is a time.Sleep, so in virtual time the others go on meanwhile.
+// go.mod of its own, ours by -overlay. A pause is a time.Sleep: in the simulation's virtual
+// time the others go on meanwhile.
 package main
 
 import (
