@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 // What a run of the usual length must bring about at least.
 const (
-	usualSeeds     = 200 // of make sim, which CI runs
+	usualSeeds     = 200 // of make sim, unless told otherwise
 	plainSeeds     = 30  // beside the tests of other packages
 	raceSeeds      = 3   // under the race detector
 	seedLength     = 10 * time.Minute
