@@ -83,8 +83,8 @@ var changes = []struct{ dir, file, was, is string }{
 		"func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n",
 		"func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tsec += wallStepNow()\n",
 	},
-	{"", "cluster/node.go", "DefaultSnapshotEntries = 1 << 16", "DefaultSnapshotEntries = 1 << 11"},
-	{"", "cluster/node.go", "DefaultTrailingLogs    = 1 << 12", "DefaultTrailingLogs    = 1 << 8"},
+	{"", "cluster/options.go", "DefaultSnapshotEntries = 1 << 16", "DefaultSnapshotEntries = 1 << 11"},
+	{"", "cluster/options.go", "DefaultTrailingLogs    = 1 << 12", "DefaultTrailingLogs    = 1 << 8"},
 }
 
 // writeOverlay writes the files that take the place of others, or stand beside them, and the list of them.

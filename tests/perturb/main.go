@@ -17,14 +17,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -32,71 +28,6 @@ const raftModule = "github.com/hashicorp/raft"
 
 // ours are the packages of this module that are perturbed.
 var ours = []string{"cluster", "cluster/peer"}
-
-// anchors are places between two steps that are one in the reader's mind, in Raft or
-// (with the folder) in ours: the pause comes before the text, which must be there once,
-// so that a new version of it is looked at again. No lock is held there.
-var anchors = []struct{ file, text string }{
-	// Sessions were heard of, and nobody was told.
-	{"cluster/agent_run.go", "\ta.mu.Lock()\n\tok := a.phase == phaseServing && a.inc == inc"},
-	// Requests have timed out, and their clients were not told.
-	{"cluster/agent_run.go", "\tif len(late) > 0 {\n\t\ta.log.Warn("},
-	// The leader's fast answer counts, and the clients were not told.
-	{"cluster/agent_peers.go", "\ta.host.Fast(replies)"},
-	// Something was drawn, and not sent.
-	{"cluster/forwarder.go", "\t\tif err := link.Send(frameForward"},
-	{"cluster/proposer.go", "\t\t\tfut := p.raft.ApplyLog("},
-	// The end of the log was read, the commit index was not.
-	{"replication.go", "\t// Setup the request\n\tif err := r.setupAppendEntries(s, &req,"},
-	{"replication.go", "\t// Create a new append request\n\treq := new(AppendEntriesRequest)"},
-	// The commit index was read, the entries were not.
-	{"replication.go", "\tif err := r.setPreviousLog(req, nextIndex)"},
-	{"replication.go", "\tif err := r.setNewLogs(req, nextIndex, lastIndex)"},
-	// An answer has come.
-	{"replication.go", "\t// Update s based on success\n\tif resp.Success {\n\t\t// Update our replication state\n\t\tupdateLastAppended(s, &req)\n\n\t\t// Clear any failures, allow pipelining"},
-	// A vote is written, and not yet given.
-	{"raft.go", "\tresp.Granted = true\n\tr.setLastContact()\n}\n\n// requestPreVote"},
-	// Half of a vote is written.
-	{"raft.go", "\tif err := r.stable.Set(keyLastVoteCand, candidate)"},
-	// A snapshot is restored, and Raft does not count with it yet.
-	{"raft.go", "\t// Update the lastApplied so we don't replay old logs"},
-	{"raft.go", "\t// Restore the peer set\n\tr.setLatestConfiguration(reqConfiguration, reqConfigurationIndex)"},
-	{"raft.go", "\t// Clear old logs if r.logs is a MonotonicLogStore. Otherwise compact the"},
-	// A snapshot is begun, written, or counted with, and the log not yet cut.
-	{"snapshot.go", "\t// Make a request for the configurations and extract the committed info."},
-	{"snapshot.go", "\t// Create a new snapshot."},
-	{"snapshot.go", "\t// Update the last stable snapshot info."},
-	{"snapshot.go", "\t// Compact the logs."},
-	// An entry is stored, and not yet counted.
-	{"raft.go", "\tr.leaderState.commitment.match(r.localID, lastIndex)"},
-}
-
-// At a stop Raft leaves futures without an answer that it has handed to the goroutine
-// that applies: whoever waits for one waits for good. A process that stops does not
-// mind (cluster.proposer.settle: one goroutine, nothing else), but a simulated one
-// never ends then, and a pause makes that likely. So the copy answers them.
-const (
-	stopOfApply  = "\t\tcase <-r.shutdownCh:\n\t\t\treturn\n\t\t}\n\t}\n}\n\n// fsmRestoreAndMeasure"
-	stopAnswered = "\t\tcase <-r.shutdownCh:\n\t\t\tr.answerAll()\n\t\t\treturn\n\t\t}\n\t}\n}\n" + `
-func (r *Raft) answerAll() {
-	for {
-		select {
-		case ptr := <-r.fsmMutateCh:
-			if batch, ok := ptr.([]*commitTuple); ok {
-				for _, c := range batch {
-					if c.future != nil {
-						c.future.respond(ErrRaftShutdown)
-					}
-				}
-			}
-		case <-time.After(time.Second):
-			return
-		}
-	}
-}
-
-// fsmRestoreAndMeasure`
-)
 
 func main() {
 	out := flag.String("out", "", "write the copies into this directory")
@@ -205,20 +136,6 @@ func copyRaft(from, to string) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(to, "perturb.go"), source("raft"), 0o644))
 }
 
-// anchored puts the pauses at the anchors of a file.
-func anchored(name string, b []byte) ([]byte, error) {
-	for _, a := range anchors {
-		if a.file != name {
-			continue
-		}
-		if n := bytes.Count(b, []byte(a.text)); n != 1 {
-			return nil, fmt.Errorf("%s has the text %d times, not once; look at what it does there now:\n%s", name, n, a.text)
-		}
-		b = bytes.Replace(b, []byte(a.text), []byte("\tperturb()\n"+a.text), 1)
-	}
-	return b, nil
-}
-
 func isSource(name string) bool {
 	return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 }
@@ -259,69 +176,4 @@ func overlayPackage(root, dir, to string, overlay map[string]string) error {
 func put(name string, b []byte, instead string, overlay map[string]string) error {
 	overlay[instead] = name
 	return os.WriteFile(name, b, 0o644)
-}
-
-// pauses puts a pause at the start of each goroutine that is a function literal, and
-// behind each receive and send of a select that waits. No lock is held there, by the habits
-// of both Raft and us (selects with a default are found under locks): a pause under a
-// lock that another goroutine wants would stop virtual time.
-func pauses(path string, b []byte) ([]byte, string, error) {
-	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, path, b, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, "", err
-	}
-	var at []int
-	ast.Inspect(f, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.SelectStmt:
-			if !slices.ContainsFunc(n.Body.List, isDefault) {
-				for _, c := range n.Body.List {
-					at = append(at, fset.Position(c.(*ast.CommClause).Colon).Offset+1)
-				}
-			}
-		case *ast.GoStmt:
-			if lit, ok := n.Call.Fun.(*ast.FuncLit); ok {
-				at = append(at, fset.Position(lit.Body.Lbrace).Offset+1)
-			}
-		}
-		return true
-	})
-	slices.Sort(at)
-	for _, i := range slices.Backward(at) {
-		b = slices.Insert(b, i, []byte(" perturb();")...)
-	}
-	return b, f.Name.Name, nil
-}
-
-func isDefault(s ast.Stmt) bool {
-	c, ok := s.(*ast.CommClause)
-	return ok && c.Comm == nil
-}
-
-// source is the file that says what a pause is: mostly none, or others may run first;
-// one in some dozen lasts from 10 µs to 50 ms, one in some thousand up to half a second.
-func source(pkg string) []byte {
-	return []byte("package " + pkg + `
-
-import (
-	"math"
-	"math/rand/v2"
-	"runtime"
-	"time"
-)
-
-func perturb() {
-	switch n := rand.IntN(4000); {
-	case n == 0:
-		time.Sleep(time.Duration(rand.Int64N(int64(500 * time.Millisecond))))
-	case n < 80:
-		time.Sleep(time.Duration(float64(10*time.Microsecond) * math.Pow(5000, rand.Float64())))
-	case n < 1000:
-		for range n % 8 {
-			runtime.Gosched()
-		}
-	}
-}
-`)
 }
