@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/redlockd/redlockd/cluster/peer/peertest"
 )
 
 // network connects the nodes of one world. Every write is a segment that arrives
@@ -19,7 +21,7 @@ import (
 type network struct {
 	mu        sync.Mutex
 	rng       *rand.Rand
-	listeners map[string]*listener
+	listeners map[string]*peertest.Listener
 	ways      map[way]*wayState
 	pipes     map[*pipe]struct{}
 	turning   sync.Mutex    // keeps changes of ways in order
@@ -41,7 +43,7 @@ type wayState struct {
 
 func newNetwork(rng *rand.Rand) *network {
 	return &network{
-		rng: rng, listeners: map[string]*listener{}, ways: map[way]*wayState{}, pipes: map[*pipe]struct{}{},
+		rng: rng, listeners: map[string]*peertest.Listener{}, ways: map[way]*wayState{}, pipes: map[*pipe]struct{}{},
 		changed: make(chan struct{}),
 	}
 }
@@ -118,7 +120,7 @@ func (n *network) kill(addr string, loud bool) {
 	n.mu.Lock()
 	if l := n.listeners[addr]; l != nil {
 		delete(n.listeners, addr)
-		defer l.shut()
+		defer l.Close()
 	}
 	var mine []*pipe
 	for p := range n.pipes {
@@ -163,13 +165,20 @@ func (n *network) reset(a, b string) {
 }
 
 // listen opens an address; connections of whoever was there before are reset.
-func (n *network) listen(addr string) (*listener, error) {
+func (n *network) listen(addr string) (*peertest.Listener, error) {
 	n.mu.Lock()
 	if n.listeners[addr] != nil {
 		n.mu.Unlock()
 		return nil, fmt.Errorf("listen %s: %w", addr, syscall.EADDRINUSE)
 	}
-	l := &listener{n: n, addr: addr, come: make(chan net.Conn, 128), done: make(chan struct{})}
+	var l *peertest.Listener
+	l = peertest.NewListener(peertest.Addr(addr), func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.listeners[addr] == l { // after kill it may be the successor's
+			delete(n.listeners, addr)
+		}
+	})
 	n.listeners[addr] = l
 	var old []*pipe
 	for p := range n.pipes {
@@ -190,7 +199,7 @@ func (n *network) listen(addr string) (*listener, error) {
 func (n *network) dialer(from string, alive func() bool) func(ctx context.Context, addr string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		fail := func(err error) (net.Conn, error) {
-			return nil, &net.OpError{Op: "dial", Net: "mem", Addr: memAddr(to), Err: err}
+			return nil, &net.OpError{Op: "dial", Net: "mem", Addr: peertest.Addr(to), Err: err}
 		}
 		if err := n.knock(ctx, from, to); err != nil {
 			return fail(err)
@@ -202,13 +211,11 @@ func (n *network) dialer(from string, alive func() bool) func(ctx context.Contex
 			return fail(syscall.ECONNREFUSED)
 		}
 		out, back := n.pipe(way{from, to}), n.pipe(way{to, from})
-		select {
-		case l.come <- &conn{in: out, out: back, local: memAddr(to), remote: memAddr(from)}:
-			n.pipes[out], n.pipes[back] = struct{}{}, struct{}{}
-			return &conn{in: back, out: out, local: memAddr(from), remote: memAddr(to)}, nil
-		default:
+		if !l.Offer(&conn{in: out, out: back, local: peertest.Addr(to), remote: peertest.Addr(from)}) {
 			return fail(syscall.ECONNREFUSED)
 		}
+		n.pipes[out], n.pipes[back] = struct{}{}, struct{}{}
+		return &conn{in: back, out: out, local: peertest.Addr(from), remote: peertest.Addr(to)}, nil
 	}
 }
 
@@ -235,53 +242,4 @@ func (n *network) knock(ctx context.Context, from, to string) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// memAddr is an address in memory, which package peer takes for local.
-type memAddr string
-
-func (a memAddr) Network() string { return "mem" }
-func (a memAddr) String() string  { return string(a) }
-
-type listener struct {
-	n    *network
-	addr string
-	come chan net.Conn
-	once sync.Once
-	done chan struct{}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
-		return nil, net.ErrClosed
-	case c := <-l.come:
-		return c, nil
-	}
-}
-
-func (l *listener) Addr() net.Addr { return memAddr(l.addr) }
-
-func (l *listener) Close() error {
-	l.n.mu.Lock()
-	if l.n.listeners[l.addr] == l {
-		delete(l.n.listeners, l.addr)
-	}
-	l.n.mu.Unlock()
-	l.shut()
-	return nil
-}
-
-func (l *listener) shut() {
-	l.once.Do(func() {
-		close(l.done)
-		for {
-			select {
-			case c := <-l.come:
-				_ = c.Close()
-			default:
-				return
-			}
-		}
-	})
 }

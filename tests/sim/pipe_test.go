@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/redlockd/redlockd/cluster/peer/peertest"
 )
 
 // pipeBytes is how much a direction holds before writes wait.
@@ -15,7 +17,7 @@ const pipeBytes = 1 << 20
 // conn is one end of a connection.
 type conn struct {
 	in, out       *pipe
-	local, remote memAddr
+	local, remote peertest.Addr
 	once          sync.Once
 }
 

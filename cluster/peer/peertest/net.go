@@ -18,7 +18,7 @@ import (
 // Net is a network. Nodes are named by the address at which they listen.
 type Net struct {
 	mu        sync.Mutex
-	listeners map[string]*listener
+	listeners map[string]*Listener
 	ways      map[way]*state
 	halves    map[*half]struct{}
 	changed   chan struct{} // closed and made anew at each change
@@ -33,7 +33,7 @@ type state struct {
 
 // New returns a network on which all reach all.
 func New() *Net {
-	return &Net{listeners: map[string]*listener{}, ways: map[way]*state{}, halves: map[*half]struct{}{}, changed: make(chan struct{})}
+	return &Net{listeners: map[string]*Listener{}, ways: map[way]*state{}, halves: map[*half]struct{}{}, changed: make(chan struct{})}
 }
 
 // Listen opens the address.
@@ -43,7 +43,11 @@ func (n *Net) Listen(addr string) (net.Listener, error) {
 	if n.listeners[addr] != nil {
 		return nil, fmt.Errorf("listen %s: %w", addr, syscall.EADDRINUSE)
 	}
-	l := &listener{n: n, addr: addr, come: make(chan net.Conn, 128), done: make(chan struct{})}
+	l := NewListener(Addr(addr), func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.listeners, addr)
+	})
 	n.listeners[addr] = l
 	return l, nil
 }
@@ -152,57 +156,10 @@ func (n *Net) dial(ctx context.Context, from, to string) (net.Conn, error) {
 	}
 	out, back := newHalf(n, way{from, to}), newHalf(n, way{to, from})
 	n.halves[out], n.halves[back] = struct{}{}, struct{}{}
-	theirs := &conn{in: out, out: back, local: Addr(to), remote: Addr(from)}
-	select {
-	case l.come <- theirs:
-		return &conn{in: back, out: out, local: Addr(from), remote: Addr(to)}, nil
-	default:
+	if !l.Offer(&conn{in: out, out: back, local: Addr(to), remote: Addr(from)}) {
 		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: Addr(to), Err: syscall.ECONNREFUSED}
 	}
-}
-
-// Addr is an address of a Net.
-type Addr string
-
-// Network is "mem", which package peer takes for local.
-func (a Addr) Network() string { return "mem" }
-func (a Addr) String() string  { return string(a) }
-
-type listener struct {
-	n    *Net
-	addr string
-	come chan net.Conn
-	once sync.Once
-	done chan struct{}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
-		return nil, net.ErrClosed
-	case c := <-l.come:
-		return c, nil
-	}
-}
-
-func (l *listener) Addr() net.Addr { return Addr(l.addr) }
-
-func (l *listener) Close() error {
-	l.once.Do(func() {
-		l.n.mu.Lock()
-		delete(l.n.listeners, l.addr)
-		l.n.mu.Unlock()
-		close(l.done)
-		for {
-			select {
-			case c := <-l.come:
-				_ = c.Close()
-			default:
-				return
-			}
-		}
-	})
-	return nil
+	return &conn{in: back, out: out, local: Addr(from), remote: Addr(to)}, nil
 }
 
 // Listening lists the addresses that are open.
