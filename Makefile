@@ -96,7 +96,7 @@ perturbed: ## Run SEEDS (20) simulated clusters whose goroutines pause at random
 		$(MAKE) --no-print-directory sim SIMFLAGS="$$flags" SEEDS=$(if $(filter-out file,$(origin SEEDS)),$(SEEDS),20)
 
 .PHONY: faults
-faults: ## Two minutes of faults on real nodes, and half a minute of hostile clients: what CI runs of tests/fault, alone.
+faults: ## Two minutes of faults on real nodes, and 15 s of hostile clients: what CI runs of tests/fault, alone.
 	go test -count=1 -timeout 20m ./tests/fault/...
 
 .PHONY: chaos
