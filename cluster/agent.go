@@ -95,6 +95,7 @@ type agent struct {
 	// ended. The machine may have ended one by itself, so it never has more.
 	conns    map[uint32]struct{}
 	timeout  time.Duration // session-timeout as last applied
+	time     int64         // cluster time as last applied, in ms
 	retryAt  time.Time     // when to send everything again; zero: not planned
 	sleeping time.Time     // until when run sleeps; zero: it is awake
 	// appliedNow: the entry being applied settled a batch of ours; appliedSent is

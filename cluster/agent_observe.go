@@ -27,6 +27,7 @@ func (a *agent) before(eff *fsm.Effects, timeout time.Duration) {
 			over = ErrSilent
 		}
 	}
+	a.time = eff.Time
 	if timeout != a.timeout {
 		a.timeout = timeout
 		a.ka.due = 0

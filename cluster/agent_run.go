@@ -131,7 +131,7 @@ func (a *agent) prepareKeepalive() {
 	a.mu.Lock()
 	inc := a.inc
 	look := a.looks() && a.clock.Boot() >= a.ka.look
-	told := a.ka.full
+	told, seen := a.ka.full, a.time                                                                                                    // before the contacts: what is said from now on may be missing
 	due := a.phase == phaseServing && !a.ka.ready && (a.markDue || (a.vouching() || canary.IdleVouches) && a.clock.Boot() >= a.ka.due) // canary: idle nodes fill the log
 	a.mu.Unlock()
 	if !due && !look {
@@ -149,6 +149,7 @@ func (a *agent) prepareKeepalive() {
 	}
 	if ok = ok && due; ok {
 		a.ka.prepare(contacts, full)
+		a.ka.next.Seen = seen
 		a.ka.next.HashIndex, a.ka.next.Hash = a.mark.index, a.mark.hash
 		a.markDue = false
 		a.ka.due = a.clock.Boot() + a.timeout/3

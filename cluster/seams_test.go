@@ -92,6 +92,35 @@ func TestRemovedIsNotAnswered(t *testing.T) {
 	}
 }
 
+// TestHeartbeatOfALostNode: a client's last word in time was answered by a node that
+// then told nothing more. A change of leader gives that node another session-timeout,
+// and the session its TTL from the node's end on, not less.
+func TestHeartbeatOfALostNode(t *testing.T) {
+	const ttl = 25 * time.Second
+	e := newEnsemble(t)
+	a, b := e.players[0], e.players[1]
+	r := a.do(a.h.connect(), fsm.Op{Code: fsm.OpSessionAttach, Name: []byte("s"), Flags: fsm.FlagHeartbeat, Lease: ttl.Milliseconds()})
+	session := r.Data.(*fsm.Attached).Session
+	for range 8 {
+		e.pass(3 * time.Second)
+	}
+	a.h.contacts = []fsm.SessionID{session} // a PING at 24 s
+	if err := a.within(&a.vouch.half, ErrHalf); err != nil {
+		t.Fatal("PING:", err)
+	}
+	a.mute, a.deaf = true, true
+	e.pass(6 * time.Second)
+	e.newTerm()
+	e.pass(ttl - 6*time.Second - samplePeriod)
+	if r := b.asks(fsm.Op{Code: fsm.OpSessionInfo, Name: []byte("s")}); r.Code != fsm.CodeOK {
+		t.Error("the session has ended though it was spoken for less than its TTL ago:", r.Code)
+	}
+	e.pass(ttl)
+	if r := b.asks(fsm.Op{Code: fsm.OpSessionInfo, Name: []byte("s")}); r.Code == fsm.CodeOK {
+		t.Error("the session goes on though its node has ended and nobody came back")
+	}
+}
+
 // TestHeartbeatIsReportedLate: what a client says is told to the machine with the
 // next keepalive. A session that is spoken for within its TTL lives, and an answered
 // PING is good for half a session-timeout, also when the keepalive comes after the TTL.

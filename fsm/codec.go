@@ -33,6 +33,13 @@ const (
 	hasAll = 1<<iota - 1
 )
 
+// The bits of a keepalive's flags. The second one is younger than logs are.
+const (
+	keepaliveFull = 1 << iota
+	keepaliveSeen
+	keepaliveAll = 1<<iota - 1
+)
+
 // AppendEntry appends the encoding of an entry made of keepalives and already
 // encoded items (AppendRegister, AppendBatch) to dst. time is in ms of cluster time.
 func AppendEntry(dst []byte, time int64, keepalives []Keepalive, items ...[]byte) []byte {
@@ -51,11 +58,17 @@ func AppendEntry(dst []byte, time int64, keepalives []Keepalive, items ...[]byte
 func appendKeepalive(dst []byte, k *Keepalive) []byte {
 	dst = binary.AppendUvarint(dst, uint64(k.Incarnation))
 	dst = binary.AppendUvarint(dst, k.Number)
-	full := byte(0)
+	flags := byte(0)
 	if k.DiskFull {
-		full = 1
+		flags |= keepaliveFull
 	}
-	dst = append(dst, full)
+	if k.Seen != 0 {
+		flags |= keepaliveSeen
+	}
+	dst = append(dst, flags)
+	if k.Seen != 0 {
+		dst = binary.AppendUvarint(dst, uint64(k.Seen))
+	}
 	dst = binary.AppendUvarint(dst, k.HashIndex)
 	dst = binary.LittleEndian.AppendUint64(dst, k.Hash)
 	dst = binary.AppendUvarint(dst, uint64(len(k.Contacts)))

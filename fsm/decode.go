@@ -162,7 +162,18 @@ func (r *reader) fixed64() uint64 {
 }
 
 func (r *reader) keepalive() Keepalive {
-	k := Keepalive{Incarnation: Incarnation(r.uvarint()), Number: r.uvarint(), DiskFull: r.bool(), HashIndex: r.uvarint(), Hash: r.fixed64()}
+	k := Keepalive{Incarnation: Incarnation(r.uvarint()), Number: r.uvarint()}
+	flags := r.byte()
+	if flags&^keepaliveAll != 0 {
+		r.fail("a keepalive with unknown flags")
+	}
+	k.DiskFull = flags&keepaliveFull != 0
+	if flags&keepaliveSeen != 0 {
+		if k.Seen = int64(r.uvarint()); k.Seen <= 0 {
+			r.fail("a keepalive that has seen no time")
+		}
+	}
+	k.HashIndex, k.Hash = r.uvarint(), r.fixed64()
 	n := r.count(1)
 	if n > maxContacts {
 		r.fail("too many contacts in a keepalive")

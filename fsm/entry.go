@@ -42,6 +42,10 @@ type Keepalive struct {
 	// Contacts are the HEARTBEAT sessions that a connection of this node spoke
 	// for since the last keepalive.
 	Contacts []SessionID
+	// Seen is the cluster time, in ms, that the node had applied when it made the
+	// keepalive: what its clients had said by then is in this keepalive, or in one
+	// before it that counted. 0: not said.
+	Seen int64
 	// DiskFull says that the node's disk is nearly full.
 	DiskFull bool
 	// HashIndex and Hash are the node's state hash at the newest applied index

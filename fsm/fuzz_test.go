@@ -17,7 +17,7 @@ import (
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(fsm.AppendEntry(nil, 0, nil))
-	f.Add(encodeEntry(5, []fsm.Keepalive{{Incarnation: 1, Number: 2, Contacts: []fsm.SessionID{3}, DiskFull: true, HashIndex: 4096, Hash: 1 << 63}}, sampleItems()))
+	f.Add(encodeEntry(5, []fsm.Keepalive{{Incarnation: 1, Number: 2, Contacts: []fsm.SessionID{3}, DiskFull: true, Seen: 4, HashIndex: 4096, Hash: 1 << 63}}, sampleItems()))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var a, b fsm.Entry
 		if fsm.DecodeEntry(data, &a) != nil {
@@ -68,7 +68,7 @@ func sampleItems() []fsm.Item {
 // TestEntryRoundTrip: every field of every op comes back.
 func TestEntryRoundTrip(t *testing.T) {
 	items := sampleItems()
-	keepalives := []fsm.Keepalive{{Incarnation: 1, Number: 1 << 50, Contacts: []fsm.SessionID{1, 1 << 53}, DiskFull: true, HashIndex: 1 << 40, Hash: 1<<64 - 1}, {Incarnation: 2, Number: 1}}
+	keepalives := []fsm.Keepalive{{Incarnation: 1, Number: 1 << 50, Contacts: []fsm.SessionID{1, 1 << 53}, DiskFull: true, Seen: 1 << 60, HashIndex: 1 << 40, Hash: 1<<64 - 1}, {Incarnation: 2, Number: 1}}
 	data := encodeEntry(1<<60, keepalives, items)
 	e := fsm.Entry{Index: 5, Term: 6}
 	if err := fsm.DecodeEntry(data, &e); err != nil {

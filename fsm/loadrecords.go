@@ -73,7 +73,12 @@ func (d *loader) nodeRecord(k, v *reader) object {
 	if v.err == nil && len(v.b) > 0 {
 		n.disk, n.announce = v.string(), v.string()
 		n.mark, n.hash = v.uvarint(), v.uvarint()
-		if n.disk == "" && n.announce == "" && n.mark == 0 {
+		if len(v.b) > 0 {
+			if n.seen = v.varint(); n.seen <= 0 && v.err == nil {
+				v.fail("a node that has seen no time")
+			}
+		}
+		if n.disk == "" && n.announce == "" && n.mark == 0 && n.seen == 0 {
 			v.fail("a node without what its record is long for")
 		}
 	}

@@ -49,6 +49,10 @@ func (m *model) elapse() {
 				m.contact(s)
 				continue
 			}
+			if again := m.mayHaveSpoken(s); again != 0 {
+				s.deadline = again
+				continue
+			}
 			due = append(due, s)
 		}
 	}
@@ -102,6 +106,18 @@ func (m *model) node(inc fsm.Incarnation) *mNode {
 	return nil
 }
 
+// mayHaveSpoken says when the first node that may know of a late word has told it or
+// has ended; 0: no node may.
+func (m *model) mayHaveSpoken(s *mSession) int64 {
+	first := int64(0)
+	for _, c := range m.attachedTo(s) {
+		if c.node.seen < s.spoken+s.ttl && (first == 0 || c.node.at < first) {
+			first = c.node.at
+		}
+	}
+	return first
+}
+
 func (m *model) extend(gap int64) {
 	for _, n := range m.nodes {
 		if n.alive && !n.extended {
@@ -112,6 +128,7 @@ func (m *model) extend(gap int64) {
 	for _, s := range m.named {
 		if s.live && s.deadline != 0 {
 			s.deadline += gap
+			s.spoken += gap
 		}
 	}
 }
@@ -123,6 +140,7 @@ func (m *model) keepalive(k fsm.Keepalive) {
 	}
 	n.ka, n.extended, n.full = k.Number, false, k.DiskFull
 	n.at = max(n.at, m.now+m.timeout)
+	n.seen = max(n.seen, k.Seen)
 	for _, id := range k.Contacts {
 		for _, s := range m.named {
 			if s.live && s.id == id {

@@ -158,7 +158,7 @@ func (m *model) contact(s *mSession) {
 	if s.name == "" {
 		return
 	}
-	s.deadline = 0
+	s.deadline, s.spoken = 0, m.now
 	switch {
 	case len(m.attachedTo(s)) == 0:
 		s.deadline = m.now + s.ttl

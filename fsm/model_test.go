@@ -40,6 +40,7 @@ type mNode struct {
 	at             int64
 	ka, batch      uint64
 	drawn          uint64
+	seen           int64 // up to when its keepalives tell who spoke
 }
 
 type mConn struct {
@@ -59,6 +60,7 @@ type mSession struct {
 	live, hb bool
 	ttl      int64
 	deadline int64 // 0: none
+	spoken   int64 // when it was last attached, detached or spoken for
 }
 
 // mOwner is who holds, waits, remembers and is told. each stands for all unlabelled

@@ -23,6 +23,7 @@ type node struct {
 	announce string
 	// mark and hash are what it last reported of its state; 0: nothing yet.
 	mark, hash uint64
+	seen       int64        // what its clients had said by then has come here; 0: not known
 	deadline   timer[*node] // runs while it has connections here
 	at         int64        // the deadline, also while the timer is stopped
 
@@ -36,11 +37,15 @@ func (n *node) appendValue(dst []byte) []byte {
 	dst = append(dst, n.nonce[:]...)
 	dst = appendBool(appendBool(appendBool(dst, n.alive), n.extended), n.diskFull)
 	dst = appendInts(dst, n.at)
-	if n.disk == "" && n.announce == "" && n.mark == 0 {
+	if n.disk == "" && n.announce == "" && n.mark == 0 && n.seen == 0 {
 		return dst // as nodes were recorded before there were several
 	}
 	dst = appendString(appendString(dst, n.disk), n.announce)
-	return appendUints(dst, n.mark, n.hash)
+	dst = appendUints(dst, n.mark, n.hash)
+	if n.seen == 0 {
+		return dst // as nodes were recorded before they said so
+	}
+	return appendInts(dst, n.seen)
 }
 
 func (n *node) forget(*Machine) {}
@@ -73,7 +78,7 @@ func (m *Machine) register(r *Register) {
 	}
 	m.meta.incs++
 	n.inc, n.nonce, n.alive, n.extended = Incarnation(m.meta.incs), r.Nonce, true, false
-	n.ka, n.batch, n.drawn, n.diskFull, n.mark, n.hash = 0, 0, 0, false, 0, 0
+	n.ka, n.batch, n.drawn, n.diskFull, n.mark, n.hash, n.seen = 0, 0, 0, false, 0, 0, 0
 	n.announce = r.Announce
 	if r.Disk != "" {
 		n.disk = r.Disk
@@ -92,7 +97,7 @@ func (m *Machine) keepalive(k *Keepalive) {
 	if n == nil || k.Number <= n.ka && !canary.KeepaliveTwice { // canary: a copy of an old keepalive vouches again
 		return
 	}
-	n.ka, n.extended, n.diskFull = k.Number, false, k.DiskFull
+	n.ka, n.extended, n.diskFull, n.seen = k.Number, false, k.DiskFull, max(n.seen, k.Seen)
 	m.vouch(n)
 	m.compare(n, k)
 	for _, id := range k.Contacts {
@@ -131,6 +136,7 @@ func (m *Machine) extend(time int64) {
 	}
 	m.sessionTimers.shift(gap)
 	for _, t := range slices.SortedFunc(slices.Values(m.sessionTimers.h), func(a, b *timer[*session]) int { return cmp.Compare(a.ord, b.ord) }) {
+		t.it.last += gap
 		m.touch(t.it)
 	}
 }
@@ -179,6 +185,11 @@ func (m *Machine) sessionsDue() {
 			m.contact(s)
 			continue
 		}
+		if at, ok := m.unheard(s); ok {
+			m.sessionTimers.set(t, at)
+			m.touch(s)
+			continue
+		}
 		m.sessionTimers.stop(t)
 		expired = append(expired, s)
 	}
@@ -198,6 +209,21 @@ func (m *Machine) sessionsDue() {
 		return
 	}
 	m.endAll(append(lost, expired...))
+}
+
+// unheard reports whether something that was said for a HEARTBEAT session within its
+// TTL may still be with a node, and when to look again: by then the node has been
+// heard, or has ended, from when on the session has a TTL.
+func (m *Machine) unheard(s *session) (at int64, ok bool) {
+	if canary.HeartbeatUnheard { // what a node has not told yet was never said
+		return 0, false
+	}
+	for _, c := range s.conns {
+		if n := c.node; n.seen < s.last+s.ttl && (!ok || n.at < at) {
+			at, ok = n.at, true
+		}
+	}
+	return max(at, m.meta.now+1), ok
 }
 
 // diskFull reports whether any node's disk is nearly full. What a node has said of that
@@ -286,7 +312,7 @@ func (m *Machine) removeNode(name string) {
 	if n.alive {
 		m.endSessions(m.endIncarnation(n), WhyNodeLost)
 	}
-	n.disk, n.announce, n.mark, n.hash = "", "", 0, 0
+	n.disk, n.announce, n.mark, n.hash, n.seen = "", "", 0, 0, 0
 	m.touch(n)
 }
 

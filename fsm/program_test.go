@@ -143,6 +143,9 @@ func (p *program) vouch() []fsm.Keepalive {
 			n.ka++
 		}
 		k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: p.pick(20) == 19}
+		if p.pick(4) > 0 {
+			k.Seen = max(0, p.model.now-int64(p.pick(6000)*p.pick(2)))
+		}
 		for _, name := range []string{"pool", "web"} {
 			if s := p.model.named[name]; s != nil && s.live && p.pick(2) == 0 {
 				k.Contacts = append(k.Contacts, s.id)

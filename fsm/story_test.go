@@ -23,7 +23,7 @@ import (
 //	silence 5000 | silence +500       the same without keepalives
 //	at 5000 | at +500                 the time of the entries from here on
 //	term [+500]                       an empty entry of a new term
-//	keepalive n1 [number=3] [contact=pool] [full]
+//	keepalive n1 [number=3] [contact=pool] [full] [seen=7000]
 //	resend n1 | resend c1 | early n1  the last batch (of the connection's incarnation) again | the next but one, empty
 //	recover                           the state becomes the start of a new cluster (Machine.Recover)
 //	replay                            the newest entry's index again
@@ -64,6 +64,7 @@ type story struct {
 	names    map[string]fsm.SessionID // named sessions, for contacts
 	ops      map[fsm.Address]*fsm.Op
 	cursor   uint64
+	seen     int64 // the time of the newest entry: what nodes have applied
 	events   bool
 	detail   bool
 	out      strings.Builder
@@ -154,7 +155,7 @@ func (s *story) entry(keepalives []fsm.Keepalive, items ...fsm.Item) error {
 	if err != nil {
 		return err
 	}
-	s.last.keepalives, s.last.items = keepalives, items
+	s.last.keepalives, s.last.items, s.seen = keepalives, items, s.time
 	s.print(eff)
 	return nil
 }

@@ -126,7 +126,7 @@ func (s *story) vouch() []fsm.Keepalive {
 	var ks []fsm.Keepalive
 	for _, n := range s.nodes {
 		n.ka++
-		ks = append(ks, fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: n.full})
+		ks = append(ks, fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: n.full, Seen: s.seen})
 	}
 	slices.SortFunc(ks, func(a, b fsm.Keepalive) int { return int(a.Incarnation) - int(b.Incarnation) })
 	return ks
@@ -149,13 +149,20 @@ func (s *story) doKeepalive(args []string, opts map[string]string) error {
 	}
 	n.ka++
 	n.full = slices.Contains(args[1:], "full")
-	k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: n.full}
+	k := fsm.Keepalive{Incarnation: n.inc, Number: n.ka, DiskFull: n.full, Seen: s.seen}
 	if v, ok := opts["number"]; ok {
 		i, err := strconv.ParseUint(v, 10, 64)
 		if err != nil {
 			return err
 		}
 		k.Number = i
+	}
+	if v, ok := opts["seen"]; ok {
+		i, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return err
+		}
+		k.Seen = i
 	}
 	if v, ok := opts["inc"]; ok {
 		i, err := strconv.Atoi(v)

@@ -191,6 +191,8 @@ const (
 	DiskUnseen = on == "disk_unseen"
 	// HandOverLeft: a node that stops does not wait for the hand-over that Raft has been asked for.
 	HandOverLeft = on == "hand_over_left"
+	// HeartbeatUnheard: a HEARTBEAT session ends though a node that has its connections may have heard its client in time.
+	HeartbeatUnheard = on == "heartbeat_unheard"
 	// HeartbeatStrict: a HEARTBEAT session ends when no word has come to the machine for its TTL.
 	HeartbeatStrict = on == "heartbeat_strict"
 	// ForgetsBlind: a member that is removed need not have closed its clients' connections.

@@ -104,6 +104,7 @@ var canaries = []canary{
 	other("vote_halves", "./store", "TestVoteIsOneWrite"),
 	other("disk_unseen", "./tests/sim", "TestFound/a-full-disk-of-an-idle-node"),
 	other("hand_over_left", "./tests/sim", "TestFound/death-while-handing-over"),
+	other("heartbeat_unheard", "./fsm", "TestStories/sessions"),
 	other("heartbeat_strict", "./cluster", "TestHeartbeatIsReportedLate"),
 	other("forgets_blind", "./cluster", "TestForgottenNodeClosesFirst"),
 }

@@ -147,6 +147,52 @@ var adversary = []struct {
 		s.unlock("b", "k", 6, 7, 0)
 		s.told("c", Acquire, "k", 8, unanswered, waiting)
 	}, "it was forgotten"},
+	{"a release heard behind a later grant", func(s *script) {
+		s.lock("a", "k", 0, 1, 1)
+		s.told("a", Release, "k", 2, unanswered, unknown).gaveUp(3)
+		s.lock("a", "k", 4, 5, 1)
+		s.unlock("a", "k", 6, 7, 0)
+	}, ""},
+	{"a release overtaken on its own connection", func(s *script) {
+		s.lock("a", "k", 0, 1, 1)
+		s.told("a", Release, "k", 2, unanswered, unknown).gaveUp(8)
+		s.lock("a", "k", 4, 5, 1)
+		s.unlock("a", "k", 6, 7, 0)
+	}, "the hold count before it can only be [2]"},
+	{"a release heard twice", func(s *script) {
+		s.lock("a", "k", 0, 1, 1)
+		s.lock("a", "k", 0, 1, 1)
+		s.told("a", Release, "k", 2, unanswered, unknown).gaveUp(3)
+		s.lock("a", "k", 4, 5, 1)
+		s.unlock("a", "k", 6, 7, 0)
+	}, ""},
+	{"a release heard when there is something to release", func(s *script) {
+		s.told("a", Release, "k", 0, unanswered, unknown).gaveUp(1)
+		s.lock("a", "k", 2, 3, 1)
+		s.lock("b", "k", 4, 5, 2)
+	}, ""},
+	{"an acquire heard late", func(s *script) {
+		s.told("a", Acquire, "k", 0, unanswered, unknown).gaveUp(1)
+		s.told("a", Release, "k", 2, 3, notHeld)
+		s.told("b", Acquire, "k", 4, 5, refused)
+		s.op("a", Owns, "k", 6, 7, done, 1)
+	}, ""},
+	{"a renewal heard late", func(s *script) {
+		s.lock("a", "k", 0, 1, 1)
+		s.told("a", Renew, "k", 2, unanswered, unknown).leased(3).gaveUp(3)
+		s.unlock("a", "k", 4, 5, 0)
+		s.lock("a", "k", 6, 7, 2)
+		s.lock("b", "k", 8, 9, 3)
+	}, ""},
+	{"a pipeline heard late, a hold of its own in it", func(s *script) {
+		s.told("a", Release, "k", 0, unanswered, unknown).gaveUp(1)
+		s.told("a", Acquire, "k", 0, unanswered, unknown).gaveUp(1)
+		s.told("a", Acquire, "k", 0, unanswered, unknown).gaveUp(1)
+		s.lock("a", "k", 2, 3, 1)
+		s.lock("b", "other", 4, 5, 4)
+		s.lock("a", "k", 6, 7, 2)
+		s.unlock("a", "k", 8, 9, 2)
+	}, ""},
 }
 
 // TestAnsweredTwice: one request, one answer; the first is what was told.

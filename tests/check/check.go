@@ -20,6 +20,8 @@ const maxFaults = 50
 type Options struct {
 	// Dir is where the history and the drawings of a bad run go; it is made then. "": nowhere.
 	Dir string
+	// Keep writes them in any case: something else was wrong with the run.
+	Keep bool
 	// Timeout bounds Porcupine's time, by the real clock; 0 is [DefaultTimeout]. Reaching it is a fault.
 	Timeout time.Duration
 }
@@ -115,7 +117,7 @@ func Check(h *History, opts Options) Report {
 	bad := c.porcupine(opts.Timeout, &r)
 	r.Porcupine = time.Since(began)
 	r.Faults = append(slices.Clone(h.faults), c.faults...)
-	if len(r.Faults) > 0 && opts.Dir != "" {
+	if (opts.Keep || len(r.Faults) > 0) && opts.Dir != "" {
 		c.keep(opts.Dir, bad, &r)
 	}
 	return r

@@ -26,6 +26,7 @@ type view struct {
 type entry struct {
 	*Op
 	from, until, seen int
+	left              int
 }
 
 const unanswered = -1
@@ -34,7 +35,7 @@ func newScript() *script { return &script{History: New()} }
 
 func (s *script) op(owner string, kind Kind, key string, sent, answered int, how outcome, value int64) *entry {
 	o := &Op{h: s.History, kind: kind, owner: owner, key: key, outcome: how, value: value, answered: never, given: never, inLine: never}
-	e := &entry{o, sent, answered, unanswered}
+	e := &entry{o, sent, answered, unanswered, unanswered}
 	s.ops = append(s.ops, o)
 	s.lines = append(s.lines, e)
 	return e
@@ -46,6 +47,9 @@ func (e *entry) waiting(ms int) *entry {
 	e.waits = at(ms)
 	return e
 }
+
+// gaveUp says when the client left the connection without an answer.
+func (e *entry) gaveUp(ms int) *entry { e.left = ms; return e }
 func (e *entry) named(f int64) *entry { e.fence = f; return e }
 
 func (s *script) lock(owner, key string, sent, answered int, fence int64) *entry {
@@ -76,6 +80,9 @@ func (s *script) end() *History {
 		if e.seen != unanswered {
 			all = append(all, moment{e.seen, &e.inLine})
 		}
+		if e.left != unanswered {
+			all = append(all, moment{e.left, &e.given})
+		}
 		if e.until != unanswered {
 			all = append(all, moment{e.until, &e.answered})
 		}
@@ -101,7 +108,7 @@ func (s *script) end() *History {
 func at(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // stuck are the cases that only Porcupine complains about.
-var stuck = []string{"refused, and it is free", "refused by a lock that is stuck", "a fence that is another's", "a stale count", "a waiter that was forgotten till its time was over"}
+var stuck = []string{"refused, and it is free", "refused by a lock that is stuck", "a fence that is another's", "a stale count", "a waiter that was forgotten till its time was over", "a release heard twice"}
 
 const noOrder = ": no order of its "
 

@@ -116,7 +116,8 @@ func (h *History) moment() int64 {
 }
 
 // Begin notes a request; call it before it is sent. An owner is one that re-enters its own locks, and its requests for
-// one key are carried out in the order of their Begin. Retries with the same ID are one operation.
+// one key are carried out in the order of their Begin; only one that was given up ([Op.Unknown]) may be carried out later,
+// behind what was begun since. Retries with the same ID are one operation.
 func (h *History) Begin(owner string, kind Kind, key string) *Op {
 	h.mu.Lock()
 	defer h.mu.Unlock()

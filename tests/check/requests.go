@@ -3,6 +3,9 @@ package check
 import "maps"
 
 func (t *tracker) request(o *Op) {
+	if o.outcome == unknown && (o.kind == Acquire || o.kind == Release || o.kind == Renew) {
+		t.late = append(t.late, o)
+	}
 	switch o.kind {
 	case Acquire:
 		t.acquire(o)
@@ -15,6 +18,25 @@ func (t *tracker) request(o *Op) {
 	case Owns:
 		t.owns(o)
 	default:
+	}
+}
+
+// hearLate takes in that requests which were given up before a moment may be carried out now: their client has left the
+// connection, but it may be heard late, behind what the same owner asked over the next one.
+func (t *tracker) hearLate(sent int64) {
+	for _, o := range t.late {
+		if o.given >= sent {
+			continue // on the same connection, which keeps their order
+		}
+		delete(t.idle, o)
+		switch o.kind {
+		case Acquire:
+			t.mayHave(o)
+		case Release:
+			t.mayRelease(o)
+		default:
+			t.renew(o)
+		}
 	}
 }
 

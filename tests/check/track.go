@@ -66,6 +66,7 @@ type tracker struct {
 	ended  map[*span]bool // that may have ended a hold
 	kept   bool           // its hold belongs to no session: nobody is told of its loss
 	ghosts bool           // some request may still take effect
+	late   []*Op          // requests of which nothing is known, as they were sent
 	// doubt: the present hold may be another one than hold, begun by a request without answer; doubted is the first such.
 	doubt   bool
 	doubted int64
@@ -79,12 +80,14 @@ func (c *checker) follow(at line, ops []*Op) {
 	}
 	for _, o := range ops {
 		t.losses(o.sent, o.answered, o)
+		t.hearLate(o.sent)
 		t.request(o)
 		if o.answered != never {
 			t.told = o.answered
 		}
 	}
 	t.losses(int64(len(c.times)), int64(len(c.times)), nil)
+	t.hearLate(never)
 	t.close(int64(len(c.times)))
 	t.endings()
 }

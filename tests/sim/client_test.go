@@ -334,6 +334,7 @@ func (c *client) attach() bool {
 		id, created = x.Session, x.Created
 	}
 	killed = killed || s.killed || s.killing > 0 || s.doomed // meanwhile
+	c.w.log("client").Debug("attached", "client", c.id, "session", s.name, "ttl", s.ttl, "heartbeat", s.heartbeat, "by name", s.byName, "id", id, "created", created, "was", s.id, "good until", s.loose.Sub(c.w.begun), "killed", killed)
 	s.mu.Unlock()
 	if c.former != nil && !c.former.earliest().IsZero() {
 		c.mayEnd(c.former, c.former.earliest())

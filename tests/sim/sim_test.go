@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,7 +50,8 @@ func number(t *testing.T, name string, otherwise int) int {
 }
 
 // TestSim runs many seeds: LOCKTEST_SEEDS of them, from LOCKTEST_FIRST on, or the
-// one that LOCKTEST_SEED names, with all that happens in it.
+// one that LOCKTEST_SEED names, with all that happens in it. With LOCKTEST_TRACE=1
+// each writes that down, and those that fail keep it.
 func TestSim(t *testing.T) {
 	seeds, first := number(t, "LOCKTEST_SEEDS", plainSeeds), number(t, "LOCKTEST_FIRST", 1)
 	switch {
@@ -97,21 +99,29 @@ func runWorld(t *testing.T, name string, seed uint64, conf config, plan []event,
 	t.Helper()
 	began := time.Now()
 	show := func(string, ...any) {}
+	if loud {
+		show = t.Logf
+	}
+	var trace io.Writer
+	if loud || os.Getenv("LOCKTEST_TRACE") != "" {
+		trace = traceFile(t, name, loud)
+	}
 	var w *world
-	synctest.Test(t, func(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
 		w = newWorld(seed, conf)
-		if loud {
-			show = t.Logf
-			w.trace = traceTo(t, name, w)
+		if trace != nil {
+			w.trace = traceTo(trace, w)
 		}
 		w.run(plan, show)
 		for _, f := range w.faults {
-			t.Error(f) // before synctest complains about what such a node leaves
+			// Before synctest complains about what such a node leaves; and of the test
+			// around, which goes on: what failed in the bubble is not judged.
+			t.Error(f)
 		}
 		time.Sleep(lastWords)
 	})
 	ran := time.Since(began)
-	report := check.Check(w.hist, check.Options{Dir: "../out/" + name, Timeout: time.Duration(number(t, "LOCKTEST_CHECK", 60)) * time.Second})
+	report := check.Check(w.hist, check.Options{Dir: "../out/" + name, Keep: t.Failed(), Timeout: time.Duration(number(t, "LOCKTEST_CHECK", 60)) * time.Second})
 	all.merge(w.stats)
 	all.add("ms of running", int(ran.Milliseconds()))
 	all.add("ms of checking", int((time.Since(began) - ran).Milliseconds()))
@@ -123,8 +133,10 @@ func runWorld(t *testing.T, name string, seed uint64, conf config, plan []event,
 	}
 }
 
-// traceTo makes a log of everything, in virtual time.
-func traceTo(t *testing.T, world string, w *world) slog.Handler {
+// traceFile is where a world's log goes; unless it is kept, only for as long as the
+// test has not failed.
+func traceFile(t *testing.T, world string, kept bool) io.Writer {
+	t.Helper()
 	name := fmt.Sprintf("../out/%s.log", world)
 	err := os.MkdirAll("../out", 0o755)
 	if err != nil {
@@ -134,9 +146,26 @@ func traceTo(t *testing.T, world string, w *world) slog.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	t.Log("the nodes' log is in", name)
-	var out io.Writer = f
+	if kept {
+		t.Cleanup(func() { _ = f.Close() })
+		t.Log("the nodes' log is in", name)
+		return f
+	}
+	lines := bufio.NewWriter(f)
+	t.Cleanup(func() {
+		_ = lines.Flush()
+		_ = f.Close()
+		if !t.Failed() {
+			_ = os.Remove(name)
+			return
+		}
+		t.Log("the nodes' log is in", name)
+	})
+	return lines
+}
+
+// traceTo makes a log of everything, in virtual time.
+func traceTo(out io.Writer, w *world) slog.Handler {
 	return slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.String("at", w.now().String())
