@@ -47,7 +47,7 @@ type agentOptions struct {
 	rand           io.Reader
 	requestTimeout time.Duration
 	batchBytes     int
-	diskFull       func() bool // may be nil
+	diskFull       func() bool // does not wait; may be nil
 	// wake tells the links to the leader that something is to be drawn. It must not block.
 	wake func()
 	// fatal is told what can not be lived with.

@@ -125,6 +125,14 @@ func (a *agent) looks() bool {
 	return a.phase == phaseServing && a.diskFull != nil && (a.vouch.running || !canary.DiskUnseen) // canary: only who sends keepalives looks
 }
 
+// lookAtDisk takes in that the disk has something to say.
+func (a *agent) lookAtDisk() {
+	a.mu.Lock()
+	a.ka.look = 0
+	a.mu.Unlock()
+	a.awaken()
+}
+
 // prepareKeepalive makes a keepalive ready when one is due, or when the disk is not
 // any more what the machine was told. The host and the disk are asked outside the lock.
 func (a *agent) prepareKeepalive() {

@@ -109,10 +109,12 @@ func (n *Node) wire() {
 	o := &n.opts
 	n.proposer = newProposer(o.Clock, n.log, o)
 	n.snapshots = newSnapshotter(o, surplus(o.Storage.Log(), o.TrailingLogs), n.log)
+	disk := &diskLook{look: n.diskFull, news: func() { n.agent.lookAtDisk() }}
+	disk.full.Store(n.diskFull())
 	n.agent = newAgent(agentOptions{
 		node: o.NodeID, disk: n.identity.disk, announce: o.Announce, host: o.Host, clock: o.Clock, log: n.log, rand: o.Rand,
 		requestTimeout: o.RequestTimeout, batchBytes: o.EntryBytes,
-		diskFull: n.diskFull, wake: n.wakeLinks(), fatal: n.fatal,
+		diskFull: disk.ask, wake: n.wakeLinks(), fatal: n.fatal,
 		settings: o.Settings, setting: n.fsm.Setting,
 	})
 	n.errands = &errands{}

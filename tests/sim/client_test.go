@@ -53,9 +53,9 @@ type session struct {
 	loose time.Time
 	// since is when it was attached last.
 	since time.Time
-	// killing counts the SESSION KILLs under way; killed: one was done since the
-	// newest attachment; doomed: of one the outcome is not known.
-	killing        int
+	// killing counts the SESSION KILLs under way, kills those that were done; killed:
+	// one of them since the newest attachment; doomed: of one the outcome is not known.
+	killing, kills int
 	killed, doomed bool
 	// aliases are other owners of the session, besides owner.
 	aliases []string
@@ -320,7 +320,7 @@ func (c *client) attach() bool {
 	s := c.session
 	a := &call{op: s.attachment()}
 	s.mu.Lock()
-	killed := s.killed || s.killing > 0 || s.doomed
+	killed, kills := s.killed || s.killing > 0 || s.doomed, s.kills
 	s.mu.Unlock()
 	if !c.ask(10*time.Second, a) || a.reply.Code != fsm.CodeOK {
 		if c.link != nil {
@@ -341,7 +341,8 @@ func (c *client) attach() bool {
 	}
 	s.mu.Lock()
 	was, from, since := s.id, s.loose, s.since
-	s.id, s.loose, s.killed, s.since = id, time.Time{}, s.killing > 0, time.Now()
+	s.id, s.loose, s.since = id, time.Time{}, time.Now()
+	s.killed = s.killing > 0 || s.kills != kills // which may have been behind the attachment
 	s.mu.Unlock()
 	if was == 0 || id == was {
 		return true

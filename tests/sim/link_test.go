@@ -127,8 +127,8 @@ func (l *link) Answer(op *fsm.Op, tag any, r *fsm.Reply) {
 	if c.sent.After(l.touched) && r.Code < fsm.CodeClusterDown && r.Code != fsm.CodeNoSession {
 		l.touched = c.sent
 	}
-	if !l.doubt.IsZero() && time.Now().After(l.thawed) {
-		l.doubt = time.Time{} // who answers is vouched for
+	if !l.doubt.IsZero() && c.sent.After(l.thawed) {
+		l.doubt = time.Time{} // who answers what it was asked since is vouched for
 	}
 	l.mu.Unlock()
 	if l.w.trace != nil {

@@ -75,21 +75,15 @@ func (c *client) killConn() {
 		return
 	}
 	l.mu.Lock()
-	mine := l.killed.IsZero()
-	if mine {
-		l.killed = time.Now()
-	}
+	// For good, also if this one comes to nothing: another one may be under way, which
+	// its node hears of late.
+	l.killed = earlier(l.killed, time.Now())
 	l.mu.Unlock()
 	x := &call{op: fsm.Op{Code: fsm.OpKillConn, Target: uint64(id)}}
 	if c.chance(30) {
 		x.op = fsm.Op{Code: fsm.OpSessionKill, Name: fmt.Append(nil, uint64(id.Session()))}
 	}
 	c.ask(c.patience(), x)
-	if mine && x.done && (x.reply.Code == fsm.CodeClusterDown || x.reply.Code == fsm.CodeOK && x.reply.Int == 0) {
-		l.mu.Lock()
-		l.killed = time.Time{}
-		l.mu.Unlock()
-	}
 }
 
 // killSession ends a named session, perhaps its own.
@@ -117,6 +111,7 @@ func (c *client) killSession() {
 	case x.done && x.reply.Code == fsm.CodeOK && x.reply.Int > 0:
 		s.ends(c.w.hist, began, c.w.hist.Now())
 		s.killed = true
+		s.kills++
 	case !x.done || x.reply.Code == fsm.CodeUncertain || x.reply.Code == fsm.CodeNoSession:
 		s.ends(c.w.hist, began, check.Never)
 		s.doomed = true

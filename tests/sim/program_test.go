@@ -291,6 +291,7 @@ func (c *client) closed(x *call, began time.Duration) {
 	switch {
 	case x.done && x.reply.Code == fsm.CodeOK:
 		s.ends(c.w.hist, began, c.w.hist.Now())
+		s.kills++
 		s.killed = true // the next attachment finds it gone
 	case !x.done || x.reply.Code == fsm.CodeUncertain || x.reply.Code == fsm.CodeNoSession:
 		s.ends(c.w.hist, began, check.Never)
