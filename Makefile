@@ -52,7 +52,7 @@ fmt: ## Format all Go code (gofumpt, imports in groups).
 ##@ Before a commit
 
 .PHONY: check
-check: tidy vet lint vuln test sim-short perturbed faults fuzz-short ## Everything that CI runs: tidy, vet, lint and formatting, vuln, test, a short fuzz.
+check: tidy vet lint vuln test sim perturbed faults fuzz-short ## Everything that CI runs: tidy, vet, lint and formatting, vuln, test, a short fuzz.
 
 .PHONY: lint
 lint: ## Lint and check the formatting (golangci-lint; the first run builds it, two minutes or so).
@@ -82,18 +82,14 @@ fuzz: ## Run each fuzz target for FUZZTIME (60s).
 	tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: sim
-sim: ## Run SEEDS (200) simulated clusters of ten virtual minutes under faults, from seed FIRST (1); SEED=n shows one.
-	LOCKTEST_SEEDS=$(SEEDS) LOCKTEST_FIRST=$(FIRST) LOCKTEST_SEED=$(SEED) go test $(SIMFLAGS) -count=1 -timeout 0 -v -run TestSim ./tests/sim | \
+sim: ## Run SEEDS (200) simulated clusters of ten virtual minutes under faults, from seed FIRST (1); SEED=n shows one. Those that fail keep their logs.
+	LOCKTEST_TRACE=1 LOCKTEST_SEEDS=$(SEEDS) LOCKTEST_FIRST=$(FIRST) LOCKTEST_SEED=$(SEED) go test $(SIMFLAGS) -count=1 -timeout 0 -v -run TestSim ./tests/sim | \
 		{ grep -v -E '^ *(=== |--- PASS)' || true; }
 
-.PHONY: sim-short
-sim-short: ## Run 40 simulated clusters.
-	@$(MAKE) --no-print-directory sim SEEDS=40
-
 .PHONY: perturbed
-perturbed: ## Run SEEDS (20) simulated clusters whose goroutines pause at random, Raft's too (tests/perturb).
+perturbed: ## Run SEEDS (60) simulated clusters whose goroutines pause at random, Raft's too (tests/perturb).
 	@flags=$$(go run ./tests/perturb -out tests/out/perturb) && \
-		$(MAKE) --no-print-directory sim SIMFLAGS="$$flags" SEEDS=$(if $(filter-out file,$(origin SEEDS)),$(SEEDS),20)
+		$(MAKE) --no-print-directory sim SIMFLAGS="$$flags" SEEDS=$(if $(filter-out file,$(origin SEEDS)),$(SEEDS),60)
 
 .PHONY: faults
 faults: ## Two minutes of faults on real nodes, and 15 s of hostile clients: what CI runs of tests/fault, alone.
