@@ -56,6 +56,8 @@ type RestoreOptions struct {
 	// Backup is the file, of Size bytes.
 	Backup io.ReaderAt
 	Size   int64
+	// Now is the wall clock's time.
+	Now time.Time
 	// Rand gives the random bytes of ids; default crypto/rand.
 	Rand io.Reader
 }
@@ -91,7 +93,7 @@ func Restore(o RestoreOptions) (*Restored, error) {
 	if r.Backup, err = loadBackup(m, o.Backup, o.Size); err != nil {
 		return nil, err
 	}
-	if r.Recovered, err = m.Recover(); err != nil {
+	if r.Recovered, err = m.Recover(fencesSince(r.Backup.Time, o.Now)); err != nil {
 		return nil, fmt.Errorf("cluster: the backup can not start a new cluster: %w", err)
 	}
 	if err = m.CheckInvariants(); err != nil {
@@ -112,6 +114,20 @@ func Restore(o RestoreOptions) (*Restored, error) {
 		return nil, fmt.Errorf("cluster: restoring a backup: %w", err)
 	}
 	return r, nil
+}
+
+const (
+	// fencesPerMilli, of fences a millisecond, is more than any cluster gives.
+	fencesPerMilli = 1 << 10
+	// maxFencesSince leaves room for more restores where a clock was years off.
+	maxFencesSince = 1 << 48
+)
+
+// fencesSince is more than what could be given since then. A backup may be restored a
+// second time, when the cluster that it was restored as is lost too: without the time
+// between, that one's fences would all be given again.
+func fencesSince(then, now time.Time) uint64 {
+	return uint64(min(max(now.Sub(then).Milliseconds(), 0), maxFencesSince/fencesPerMilli)) * fencesPerMilli
 }
 
 // loadBackup checks all of the file and fills the machine from it.

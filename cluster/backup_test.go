@@ -15,10 +15,13 @@ import (
 	"github.com/redlockd/redlockd/store"
 )
 
+// backedUp is when the backups of the tests were taken.
+var backedUp = time.Unix(1_795_300_813, 0)
+
 // takeBackup returns a node's backup file.
 func takeBackup(t *testing.T, n *testNode) []byte {
 	t.Helper()
-	b, err := n.Backup(t.Context(), time.Unix(1_795_300_813, 0), "0.1.0")
+	b, err := n.Backup(t.Context(), backedUp, "0.1.0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +91,35 @@ func TestBackup(t *testing.T) {
 		}
 		if got := c.do(t, lock("next")); uint64(got.Int) != r.Fence+1 {
 			t.Errorf("the next fence is %+v", got)
+		}
+	})
+}
+
+// TestRestoredTwiceRepeatsNoFence: a backup is restored, that cluster serves and is lost
+// too, and the same backup is restored once more.
+func TestRestoredTwiceRepeatsNoFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem(), nil)
+		data := takeBackup(t, n)
+		n.stop(t)
+		given := int64(0)
+		for i := range 3 {
+			fs := vfs.NewMem()
+			o := restoreOptions(data, fs)
+			o.Now = backedUp.Add(time.Hour + time.Duration(i)*time.Minute)
+			if _, err := Restore(o); err != nil {
+				t.Fatal(err)
+			}
+			n = open(t, fs, nil)
+			c := n.h.connect()
+			for _, key := range []string{"a", "b", "c"} {
+				r := c.do(t, lock(key))
+				if r.Int <= given {
+					t.Fatalf("restore %d gives fence %d after %d", i+1, r.Int, given)
+				}
+				given = r.Int
+			}
+			n.stop(t)
 		}
 	})
 }

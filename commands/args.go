@@ -14,6 +14,7 @@ const (
 	maxNote        = 128
 	maxSessionName = 128
 	maxPattern     = 1024
+	maxClientName  = 256
 	maxWhole       = 1 << 53 // the last integer that clients with floats read exactly
 	minTTL         = 1_000
 	maxTTL         = 86_400_000

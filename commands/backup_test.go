@@ -99,6 +99,38 @@ func TestBackupIsReadToItsEnd(t *testing.T) {
 	}
 }
 
+// TestBackupThatHangs: a client that goes while the disk does not give its backup does
+// not keep its locks until it does.
+func TestBackupThatHangs(t *testing.T) {
+	reading, disk := make(chan struct{}), make(chan struct{})
+	w := newWorldOf(t, "", nil, func(o *Options) {
+		o.Backup = func(context.Context) (*Backup, error) {
+			return &Backup{File: io.NopCloser(readerFunc(func([]byte) (int, error) {
+				close(reading)
+				<-disk
+				return 0, io.EOF
+			}))}, nil
+		}
+	})
+	p := w.dial(t)
+	p.do("BACKUP START")
+	p.send([]string{"BACKUP", "READ"})
+	<-reading
+	if err := p.nc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer close(disk)
+	until(t, func() bool {
+		p.s.mu.Lock()
+		defer p.s.mu.Unlock()
+		return p.s.closed
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // TestIdleBackup: one that nobody reads is given up, and says so.
 func TestIdleBackup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,7 +110,7 @@ func (c *client) setNodeSettings(names []string, pairs [][]byte) {
 			old = append(old, was)
 			continue
 		}
-		for j, value := range old { // all or none
+		for j, value := range slices.Backward(old) { // all or none; one may allow the next
 			err = errors.Join(err, c.h.o.Settings.Set(names[j], value))
 		}
 		c.failed(badSetting(name, err.Error()))

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -100,6 +101,9 @@ func runMulti(c *client, _ [][]byte) {
 func checkClientName(name []byte) problem {
 	if !printable(name) {
 		return badClientName
+	}
+	if len(name) > maxClientName { // it is in the record of each lock that the connection takes in a named session
+		return problem(fmt.Sprintf("ERR client name must be at most %d bytes: got %d", maxClientName, len(name)))
 	}
 	if session, ok := strings.CutPrefix(string(name), namedSession); ok {
 		return parseSessionName([]byte(session))

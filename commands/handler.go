@@ -75,6 +75,7 @@ func (h *Handler) Burst(rc *resp.Conn) {
 // Closed implements resp.Handler.
 func (h *Handler) Closed(rc *resp.Conn, _ error) {
 	c := rc.State().(*client)
+	c.sc.Closed() // first: its locks must not wait for what follows, such as a disk that hangs
 	h.mu.Lock()
 	delete(h.clients, c)
 	h.mu.Unlock()
@@ -85,7 +86,6 @@ func (h *Handler) Closed(rc *resp.Conn, _ error) {
 	}
 	c.mu.Unlock()
 	c.setBackup(nil)
-	c.sc.Closed()
 }
 
 // Quiet says that what is outstanding on the connection is a wait for a lock,

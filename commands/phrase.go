@@ -139,6 +139,8 @@ func because(op *fsm.Op, d *fsm.Detail) string {
 		return string(badSetting(string(op.Name), d.Text))[len("ERR "):]
 	case fsm.WhyNoSuchSession:
 		return "no such session " + quote(cmp.Or(d.Text, string(op.Name)))
+	case fsm.WhyCostly:
+		return fmt.Sprintf("the pattern takes too long for %d sessions, and all nodes stand still meanwhile: use a simpler one", d.Number)
 	}
 	return "reason " + strconv.Itoa(int(d.Why))
 }

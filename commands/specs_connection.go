@@ -167,6 +167,7 @@ func clientSelfSpecs() []*Spec {
 			Summary: "Gives the connection a name",
 			Notes: []string{
 				"A name of the form session:NAME attaches the connection to that session before its next lock or session command, which gets the error if that fails. Another name detaches it.",
+				"A name has at most 256 bytes, none of them a space or a control character.",
 			},
 			Args:    []Arg{arg("connection-name", ArgString)},
 			Replies: []Shape{simple("OK")},

@@ -69,7 +69,7 @@ func (m *Machine) op(n *node, o *Op) {
 		m.openConn(n, o)
 	case c == nil:
 		m.eff.Events = append(m.eff.Events, Event{Kind: EventUnknown, Conn: o.Conn})
-	case c.blocked != nil && !canary.OpWhileWaiting || o.Seq > c.seq+1 && !canary.OpGap: // canary: ops pass a wait, or one another
+	case c.blocked != nil && !canary.OpWhileWaiting || o.Seq > c.seq+1 && !canary.OpGap || o.Seq == c.seq+1 && m.postponed(o): // canary: ops pass a wait, or one another
 		m.eff.Refused = append(m.eff.Refused, Address{o.Conn, o.Seq})
 	case o.Seq == c.seq+1 || canary.OpGap && o.Seq > c.seq || canary.BatchTwice && o.Seq != 1: // canary: see above; a copy acts again
 		c.seq, c.last = o.Seq, m.meta.now

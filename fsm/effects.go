@@ -13,8 +13,9 @@ type Effects struct {
 	// one connection are in the order of its ops.
 	Replies []Reply
 	// Refused are ops that were not applied because an earlier op of their
-	// connection waits or has not come yet: propose them again, in order, when
-	// the wait has been answered.
+	// connection waits or has not come yet, or because they may do much and the entry
+	// has done enough: propose them again, in order, when the wait, if there is one,
+	// has been answered.
 	Refused []Address
 	// Batches says what became of each batch of the entry.
 	Batches []BatchResult

@@ -259,7 +259,7 @@ func FuzzLoad(f *testing.F) {
 		if err := m.CheckInvariants(); err != nil {
 			t.Fatalf("loaded, and after 100 s: %v", err)
 		}
-		if _, err := m.Recover(); err == nil {
+		if _, err := m.Recover(0); err == nil {
 			err = m.CheckInvariants()
 			if c := m.Stats().Connections; err != nil || c > 0 {
 				t.Fatalf("recovered, with %d connections: %v", c, err)

@@ -4,6 +4,12 @@ package fsm
 // backslash. It goes back to the last star only, so its time is at most
 // len(glob) x len(s), whatever the pattern.
 func match(glob, s string) bool {
+	_, ok := matching(glob, s)
+	return ok
+}
+
+// matching is match, and says how many bytes of the pattern it looked at.
+func matching(glob, s string) (steps int, ok bool) {
 	g, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {
@@ -12,13 +18,15 @@ func match(glob, s string) bool {
 			g++
 			continue
 		}
-		if n, ok := matchOne(glob[g:], s[i]); ok {
+		n, ok := matchOne(glob[g:], s[i])
+		steps += max(n, 1)
+		if ok {
 			g += n
 			i++
 			continue
 		}
 		if star < 0 {
-			return false
+			return steps, false
 		}
 		mark++
 		g, i = star+1, mark
@@ -26,7 +34,7 @@ func match(glob, s string) bool {
 	for g < len(glob) && glob[g] == '*' {
 		g++
 	}
-	return g == len(glob)
+	return steps, g == len(glob)
 }
 
 // matchOne matches one byte against the head of glob and returns the head's length.

@@ -193,7 +193,7 @@ func (d *loader) linkMemos() error {
 				continue
 			}
 			w := m.waits[y.wait]
-			if w == nil || w.id != y.id || w.session != s || w.kind != o.kind || w.kind != ownEach && w.label != o.label || w.lock.key != o.key {
+			if w == nil || w.id != y.id || w.session != s || w.kind != o.kind || w.kind != ownEach && w.kind != ownKeep && w.label != o.label || w.lock.key != o.key {
 				return fmt.Errorf("request ID %q for lock %q stands in no line", y.id, o.key)
 			}
 			w.memo = o

@@ -37,6 +37,8 @@ type Machine struct {
 	oldest    []*notice // ascending numbers; may hold gone ones
 
 	eff       Effects
+	shown     int // in this entry; see postponed
+	rearmed   int // the same
 	dirty     []object
 	lazy      bool // records are written when Flush asks for them
 	heldCount int64
@@ -155,6 +157,7 @@ func (m *Machine) Unflushed() int { return len(m.dirty) }
 
 // reset empties the effects, keeping their memory.
 func (m *Machine) reset(index uint64) {
+	m.shown, m.rearmed = 0, 0
 	e := &m.eff
 	clear(e.Replies)
 	clear(e.Writes)

@@ -86,10 +86,10 @@ func (o *memo) forget(m *Machine) {
 func byNumber(a, b *memo) int { return cmp.Compare(a.expire.ord, b.expire.ord) }
 
 // memoKey names what remembers a request ID. Where each request is an owner of
-// its own, each has its own memory, so that others do not push it out.
+// its own, or of none (KEEP), each has its own memory, so that others do not push it out.
 func (w owner) memoKey(key, id []byte) memoKey {
 	k := memoKey{w.s, w.claim(key)}
-	if w.kind == ownEach {
+	if w.kind == ownEach || w.kind == ownKeep {
 		k.label = string(id)
 	}
 	return k

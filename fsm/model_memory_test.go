@@ -26,9 +26,9 @@ func (m *model) remember(y *mMemo) {
 }
 
 // with reports whether the request was one of this owner there. Where each request is
-// an owner of its own, its ID says which.
+// an owner of its own, or of none, its ID says which.
 func (y *mMemo) with(own mOwner, key, id string) bool {
-	return y.owner == own && y.key == key && (!own.each || y.id == id)
+	return y.owner == own && y.key == key && (!own.each && !own.keep || y.id == id)
 }
 
 // used notes that the owner asked, held or waited there just now.

@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/redlockd/redlockd/internal/canary"
+import (
+	"slices"
+
+	"github.com/redlockd/redlockd/internal/canary"
+)
 
 // notice tells an owner that a hold of it ended without its UNLOCK.
 type notice struct {
@@ -40,7 +44,12 @@ func (w Why) endsSession() bool {
 	}
 }
 
-// addNotice notes that the hold of l is lost. Beyond the limit the oldest notice goes.
+// maxOwnerNotices is how many untold losses of one key an owner has. Unlabelled requests
+// in a named session share theirs, and no new grant clears them: without a bound those
+// that leave their locks to the lease would make each LOCK look through all of them.
+const maxOwnerNotices = 256
+
+// addNotice notes that the hold of l is lost. Beyond the limits the oldest notice goes.
 func (m *Machine) addNotice(l *lock, why Why, text string) {
 	if canary.NoticeLost { // nobody is told
 		return
@@ -50,6 +59,9 @@ func (m *Machine) addNotice(l *lock, why Why, text string) {
 	n.expire.it, n.expire.ord = n, n.n
 	m.keepNotice(n)
 	m.touch(n)
+	for list := n.s.notices[n.claim]; len(list) > maxOwnerNotices; list = n.s.notices[n.claim] {
+		m.dropNotice(list[0])
+	}
 	for int64(len(m.notices)) > m.settings.MaxNotices {
 		for m.oldest[0].gone {
 			m.oldest = m.oldest[1:]
@@ -123,11 +135,12 @@ func (n *notice) answer() answer {
 func (m *Machine) dropNotice(n *notice) {
 	s := n.s
 	list := s.notices[n.claim]
-	for i, x := range list {
-		if x == n {
-			list = append(list[:i:i], list[i+1:]...)
-			break
-		}
+	switch i := slices.Index(list, n); i {
+	case -1:
+	case 0: // the most common one: nothing is moved
+		list = list[1:]
+	default:
+		list = append(list[:i:i], list[i+1:]...)
 	}
 	if len(list) == 0 {
 		delete(s.notices, n.claim)

@@ -22,6 +22,7 @@ var whyNames = map[fsm.Why]string{
 	fsm.WhyUnblocked: "unblocked", fsm.WhyUnwaited: "unwaited", fsm.WhyFree: "free", fsm.WhyOther: "other", fsm.WhyOtherFence: "other-fence",
 	fsm.WhyLimit: "limit", fsm.WhyDiskFull: "disk-full", fsm.WhyIDReused: "id-reused", fsm.WhyAnonymousHolds: "anonymous-holds",
 	fsm.WhyHeartbeatTTL: "heartbeat-ttl", fsm.WhyNoSuchSetting: "no-such-setting", fsm.WhyBadSetting: "bad-setting", fsm.WhyNoSuchSession: "no-such-session",
+	fsm.WhyCostly: "costly",
 }
 
 // word puts ids in the place of what stands for them in an op line.

@@ -90,6 +90,7 @@ func (m *Machine) waiters(l *lock, count int64) []WaiterInfo {
 	if count <= 0 || count > int64(l.queued) {
 		count = int64(l.queued)
 	}
+	m.shown += int(count)
 	list := make([]WaiterInfo, 0, count)
 	for w := l.head; w != nil && int64(len(list)) < count; w = w.next {
 		i := WaiterInfo{
@@ -119,12 +120,15 @@ func (m *Machine) scan(c *conn, o *Op) {
 	defer m.data(c, o.Seq, page)
 	glob, cost := string(o.Name), 0
 	matches := func(key string) bool {
-		cost += len(glob) * len(key) / scanUnit
+		price := len(glob) * len(key) / scanUnit
+		cost += price
+		m.shown += price
 		return glob == "" || match(glob, key)
 	}
 	if o.Flags&FlagDestroyed != 0 {
 		if o.Flags&FlagWaited == 0 && len(o.Value) == 0 {
 			page.Cursor = walk(&m.tombOrder, o.Fence, count, func(t *tomb) bool {
+				m.shown++
 				if matches(t.key) {
 					page.Keys = append(page.Keys, t.key)
 				}
@@ -140,6 +144,7 @@ func (m *Machine) scan(c *conn, o *Op) {
 		}
 	}
 	page.Cursor = walk(&m.holdOrder, o.Fence, count, func(l *lock) bool {
+		m.shown++
 		if (of == nil || l.session == of) && (o.Flags&FlagWaited == 0 || l.queued > 0) && matches(l.key) {
 			page.Keys = append(page.Keys, l.key)
 		}

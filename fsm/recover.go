@@ -29,23 +29,25 @@ type Recovered struct {
 
 // Recover makes a state that was taken from a backup, or from a cluster that
 // has lost its majority, the start of a new cluster. The fence counter rises by
-// RecoverFences and that of incarnations by RecoverIncarnations. Every
+// RecoverFences and further, by as much as whoever else began with this state may
+// have given, and that of incarnations by RecoverIncarnations. Every
 // incarnation ends, and with it all connections and anonymous sessions; named
 // sessions and what is kept for nobody stay, by their TTLs and leases. The nodes
 // are forgotten but for their numbers. The cluster's time stands still.
 //
 // It is no entry: it must come before the first one of the new cluster, and its
 // outcome be written by Records. An error leaves the machine as it was.
-func (m *Machine) Recover() (Recovered, error) {
+func (m *Machine) Recover(further uint64) (Recovered, error) {
 	var r Recovered
 	fence := max(m.meta.fence, m.settings.FenceFloor)
-	if fence > maxFence-RecoverFences {
-		return r, fmt.Errorf("the last fence is %d: there is no room for %d more below %d", fence, uint64(RecoverFences), uint64(maxFence))
+	rise := RecoverFences + min(further, maxFence-RecoverFences)
+	if fence > maxFence-rise {
+		return r, fmt.Errorf("the last fence is %d: there is no room for %d more below %d", fence, rise, uint64(maxFence))
 	}
 	m.reset(m.meta.index)
 	r.Connections, r.Sessions = len(m.conns), len(m.sessions)
 	// Before anything ends: what is handed on gets a new fence.
-	m.meta.fence = fence + RecoverFences
+	m.meta.fence = fence + rise
 	m.meta.incs += RecoverIncarnations
 	m.settings.FenceFloor = min(m.meta.fence, maxFenceFloor)
 	m.touch(&m.settings)

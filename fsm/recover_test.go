@@ -26,7 +26,7 @@ func (s *story) doRecover([]string, map[string]string) error {
 func (p *pair) recover() (fsm.Recovered, error) {
 	var first fsm.Recovered
 	for i, m := range []*fsm.Machine{p.m, p.twin, p.lazy} {
-		r, err := m.Recover()
+		r, err := m.Recover(0)
 		if err != nil {
 			return r, err
 		}
@@ -140,7 +140,7 @@ func TestRecoverHasNoRoom(t *testing.T) {
 			t.Fatal("fences have no end")
 		}
 		hash := s.m.Hash()
-		if _, err = s.m.Recover(); err != nil && s.m.Hash() != hash {
+		if _, err = s.m.Recover(0); err != nil && s.m.Hash() != hash {
 			t.Errorf("refused, and yet changed: %v", err)
 		}
 	}

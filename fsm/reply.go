@@ -56,6 +56,7 @@ const (
 	WhyNoSuchSetting
 	WhyBadSetting // Detail.Text says what is wrong
 	WhyNoSuchSession
+	WhyCostly // the pattern takes too long for as many as there are (Detail.Number)
 )
 
 // Party describes a holder or waiter for people.

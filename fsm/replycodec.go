@@ -143,7 +143,7 @@ func (r *reader) party() Party {
 
 func (r *reader) detail() *Detail {
 	d := &Detail{Why: Why(r.byte())}
-	if d.Why > WhyNoSuchSession {
+	if d.Why > WhyCostly {
 		r.fail(fmt.Sprintf("a reason with number %d", d.Why))
 	}
 	d.Holder = r.party()

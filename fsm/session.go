@@ -219,7 +219,9 @@ func (m *Machine) ended(s *session) {
 		m.drop(s)
 		return
 	}
-	for _, n := range s.allNotices() {
+	notices := s.allNotices()
+	m.rearmed += len(notices) + len(s.memos) // those of earlier lives too, each time
+	for _, n := range notices {
 		m.noticeTimers.set(&n.expire, m.meta.now+10*s.ttl)
 		m.touch(n)
 	}

@@ -36,7 +36,12 @@ func (m *Machine) sessionOp(c *conn, o *Op) {
 		}
 		m.data(c, o.Seq, []SessionInfo{m.describe(s)})
 	case OpSessionList:
-		m.data(c, o.Seq, m.listSessions(string(o.Name)))
+		all, ok := m.listSessions(string(o.Name))
+		if !ok {
+			m.refuse(c, o.Seq, CodeErr, Detail{Why: WhyCostly, Number: int64(len(m.sessions))})
+			return
+		}
+		m.data(c, o.Seq, all)
 	default:
 	}
 }
@@ -188,6 +193,7 @@ func (m *Machine) describe(s *session) SessionInfo {
 		ID: s.id, Name: s.name, Connections: int64(len(s.conns)), TTLMS: s.ttl, Heartbeat: s.heartbeat,
 		Holds: int64(len(s.holds)), Waits: int64(len(s.waits)),
 	}
+	m.shown += 1 + len(s.conns)/perLook
 	last := s.last
 	var newest ConnID
 	for _, c := range s.conns {
@@ -201,22 +207,29 @@ func (m *Machine) describe(s *session) SessionInfo {
 }
 
 // listSessions describes the live sessions whose name, or id where there is no
-// name, matches the glob; the oldest id first.
-func (m *Machine) listSessions(glob string) []SessionInfo {
+// name, matches the glob; the oldest id first. It gives up a glob that takes too long.
+func (m *Machine) listSessions(glob string) (infos []SessionInfo, ok bool) {
 	all := make([]*session, 0, len(m.sessions))
+	steps := 0
 	for _, s := range m.sessions {
 		text := s.name
 		if text == "" {
 			text = s.id.String()
 		}
-		if glob == "" || match(glob, text) {
+		n, found := matching(glob, text)
+		if glob == "" || found {
 			all = append(all, s)
 		}
+		if steps += n; steps > maxListSteps {
+			m.shown = maxShown // whichever session it was at
+			return nil, false
+		}
 	}
+	m.shown += len(m.sessions)/perLook + steps/scanUnit
 	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
-	infos := make([]SessionInfo, len(all))
+	infos = make([]SessionInfo, len(all))
 	for i, s := range all {
 		infos[i] = m.describe(s)
 	}
-	return infos
+	return infos, true
 }

@@ -18,6 +18,8 @@ var errNoLeader = errors.New("no leader")
 type machine struct {
 	conns map[fsm.ConnID]*mconn
 	eff   fsm.Effects
+	// postpone says whether an op has to come again in another entry; nil: none.
+	postpone func(o *fsm.Op) bool
 }
 
 type mconn struct {
@@ -48,7 +50,7 @@ func (m *machine) op(o *fsm.Op) {
 		m.reply(o, fsm.CodeOK, 0)
 	case c == nil:
 		m.eff.Events = append(m.eff.Events, fsm.Event{Kind: fsm.EventUnknown, Conn: o.Conn})
-	case c.waits != nil || o.Seq > c.seq+1:
+	case c.waits != nil || o.Seq > c.seq+1 || o.Seq == c.seq+1 && m.postpone != nil && m.postpone(o):
 		m.eff.Refused = append(m.eff.Refused, fsm.Address{Conn: o.Conn, Seq: o.Seq})
 	case o.Seq == c.seq+1:
 		c.seq = o.Seq

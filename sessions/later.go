@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -17,6 +18,9 @@ type later struct {
 
 func (t *Table) resumeConn(c *Conn) {
 	t.mu.Lock()
+	if n := len(t.later.conns); n >= 2*len(t.all) && n > 0 { // clients come and go while there is no leader
+		t.later.conns = slices.DeleteFunc(t.later.conns, func(c *Conn) bool { _, open := t.all[c]; return !open })
+	}
 	t.later.conns = append(t.later.conns, c)
 	t.later.any.Store(true)
 	t.mu.Unlock()

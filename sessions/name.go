@@ -195,5 +195,8 @@ func (c *Conn) learnAttach(s *slot, ok bool) {
 		w.state = wishNone // the client chose for itself
 	case !ok && s.op.Flags&fsm.FlagByName != 0 && w.state == wishAsked:
 		w.state = wishWanted
+		if !s.byName {
+			c.asked = unsure // the machine refuses what follows, until another name takes that back
+		}
 	}
 }

@@ -43,6 +43,7 @@ func TestNames(t *testing.T) {
 		"the name of the session attached to":     {"attach=a", "run", "name=session:a", "> describe=session:a/3", "lock", "> describe=session:a/3 attach!=a/4 lock/5"},
 		"SESSION ATTACH takes its place":          {"name=session:a", "attach=x", "lock", "> open=session:a/1 attach!=x/2 lock/3", "run", "lock", "> lock/4"},
 		"a SESSION ATTACH that fails does not":    {"name=session:a", "attach=bad", "lock", "run", "lock", "> attach!=a/4 lock/5", "run", "attach=bad", "lock", "> attach=bad/6 lock/7"},
+		"another name after one that fails":       {"name=session:a", "attach=bad", "lock", "run", "name=b", "> detach/4 describe=b/5", "run", "lock", "> lock/6"},
 		"SESSION DETACH clears it":                {"name=session:a", "lock", "run", "detach", "lock", "> detach/4 lock/5", "run", "name=session:a", "> describe=session:a/6", "lock", "> describe=session:a/6 attach!=a/7 lock/8"},
 		"RESET clears it and takes the name":      {"name=session:a", "lock", "run", "reset", "> reset/4", "run", "lock", "> describe/5 lock/6"},
 		"a detach that came to nothing":           {"name=session:a", "config", "run", "detach", "lock", "down", ">", "lock", "> attach!=a/3 lock/4"},

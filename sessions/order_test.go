@@ -69,6 +69,29 @@ func TestTwoBatchesInFlight(t *testing.T) {
 	})
 }
 
+// TestPostponed: an op that is refused although nothing waits comes again at once, and
+// what is behind it too.
+func TestPostponed(t *testing.T) {
+	g := newRig(t, Options{})
+	c, a := g.open()
+	left := 3
+	g.m.postpone = func(o *fsm.Op) bool {
+		left--
+		return o.Code == fsm.OpFence && left >= 0
+	}
+	g.do(c, "sessionid", "fence", "sessionid")
+	g.cut()
+	g.do(c, "sessionid")
+	g.cut()
+	g.apply() // 3 is refused, and 4 behind it
+	g.answers(a, ok(1)...)
+	g.proposed("fence/3 sessionid/4")
+	g.apply() // 5, sent before that, is refused
+	g.proposed("fence/3 sessionid/4 sessionid/5")
+	g.run()
+	g.answers(a, ok(4)...)
+}
+
 // TestWaitingPipeline: a pipeline of waiting LOCKs costs a bounded number of
 // proposals for each, and an OpEnd overtakes what is held.
 func TestWaitingPipeline(t *testing.T) {

@@ -53,6 +53,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, r: rand.New(rand.NewPCG(seed, 2)), f: &cluster{inc: 1}, m: newMachine(), ran: make(map[*player]*mconn),
 	}
+	w.m.postpone = func(o *fsm.Op) bool { return o.Code == fsm.OpFence && w.r.IntN(4) == 0 }
 	w.table = NewTable(Options{Logger: quiet()})
 	w.table.SetCluster(w.f)
 	w.table.Begin(1)

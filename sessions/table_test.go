@@ -323,3 +323,25 @@ func TestList(t *testing.T) {
 		g.proposed("end/0")
 	})
 }
+
+// TestDownAndGone: connections that were put off and are closed are not kept until
+// entries are applied again.
+func TestDownAndGone(t *testing.T) {
+	g := newRig(t, Options{})
+	stays, a := g.open()
+	g.do(stays, "lock")
+	g.down()
+	for range 100 {
+		c, _ := g.open()
+		g.do(c, "lock")
+		g.down()
+		c.Closed()
+		g.down()
+	}
+	if n := len(g.table.later.conns); n > 4 {
+		t.Errorf("%d connections are kept, and one is open", n)
+	}
+	g.do(stays, "lock")
+	g.run()
+	g.answers(a, fsm.CodeClusterDown, fsm.CodeOK)
+}

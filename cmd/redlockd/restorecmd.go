@@ -49,7 +49,7 @@ func restore(name string, cfg *options.Config, stdout, stderr io.Writer) (err er
 	}
 	log, _ := newLogger(stderr, cfg.LogFormat, "warn")
 	r, err := cluster.Restore(cluster.RestoreOptions{
-		NodeID: cfg.NodeID, PeerAddr: cfg.PeerAddr(), Backup: file, Size: stat.Size(),
+		NodeID: cfg.NodeID, PeerAddr: cfg.PeerAddr(), Backup: file, Size: stat.Size(), Now: time.Now(),
 		Store: store.Options{
 			Dir: cfg.DataDir, Logger: log, CacheBytes: cfg.CacheSize, MemTableBytes: cfg.MemTableSize, WriteLimit: cfg.DiskTimeout,
 		},
