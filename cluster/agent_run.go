@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -194,7 +195,7 @@ func (a *agent) expireRequests() {
 		a.number -= uint64(len(a.sent))
 		a.sent = nil
 	}
-	down := a.queue.expire(cutoff, now)
+	down := a.queue.expire(cutoff, now, a.opened)
 	a.checkDrained()
 	a.mu.Unlock()
 	if len(refused) > 0 {
@@ -208,6 +209,15 @@ func (a *agent) expireRequests() {
 		a.log.Warn("requests were not taken within request-timeout; nothing was done", "requests", len(down))
 		a.host.Down(down, ErrDown)
 	}
+}
+
+// opened reports whether a connection was ever sent to the machine, or may have been.
+// The caller holds mu.
+func (a *agent) opened(c fsm.ConnID) bool {
+	if _, ok := a.conns[c.Number()]; ok {
+		return true
+	}
+	return slices.ContainsFunc(a.sent, func(b *batch) bool { return slices.Contains(b.moves, move{c.Number(), true}) })
 }
 
 // end ends the incarnation on this node and registers anew. It returns after

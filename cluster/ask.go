@@ -95,7 +95,7 @@ func (n *Node) lead(ctx context.Context, kind byte, a ask) (ask, error) {
 			if n.port.knows(a.Node) {
 				return ask{}, nil
 			}
-			err := n.raft.Barrier(membershipLimit).Error()
+			err := n.answer(n.raft.Barrier(membershipLimit))
 			return ask{Removed: err == nil && !n.port.knows(a.Node)}, nil
 		}
 	}
@@ -109,6 +109,9 @@ func (n *Node) lead(ctx context.Context, kind byte, a ask) (ask, error) {
 		return ask{}, err
 	}
 	if b, err = l.Request(ctx, kind, b); err != nil {
+		if said := (*peer.Refusal)(nil); !errors.As(err, &said) {
+			err = fmt.Errorf("UNCERTAIN the leader did not answer, and may have done it; CLUSTER NODES tells: %w", err)
+		}
 		return ask{}, err
 	}
 	var answer ask

@@ -208,7 +208,7 @@ func (n *Node) checkMember() error {
 		}
 		if s.ID == raft.ServerID(n.opts.NodeID) {
 			member, votes, own = true, s.Suffrage == raft.Voter, s.Address
-			if n.port != nil && string(s.Address) != n.opts.PeerAddr {
+			if n.port != nil && len(servers) > 1 && string(s.Address) != n.opts.PeerAddr {
 				n.log.Warn("the cluster knows this node at another address; the others can not reach it until they are told", "there", s.Address, "here", n.opts.PeerAddr)
 			}
 		}

@@ -19,6 +19,10 @@ func (p *port) hello() peer.Hello {
 // check says who may connect: a node is known by its disk, for on another one it
 // has lost its votes.
 func (p *port) check(h peer.Hello) error {
+	if id := p.n.ClusterID(); h.Stream == peer.StreamRaft && h.Dialed == "" && (id == "" || id != h.Cluster) {
+		// Two clusters may have taken it in, by two MEETs: their logs would become one here.
+		return &peer.Refusal{Code: peer.CodeBusy, Text: fmt.Sprintf("node %q does not know yet which cluster has taken it in", p.n.opts.NodeID)}
+	}
 	var known fsm.NodeInfo
 	p.n.applier.view(func() { known, _ = p.n.applier.machine.Node(h.Node) })
 	if known.Disk != "" && h.Disk != known.Disk {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -35,7 +36,7 @@ func (n *internalOps) ops(inc fsm.Incarnation) []*fsm.Op {
 	conn := inc.Conn(fsm.MaxConnNumber)
 	ops := []*fsm.Op{{Conn: conn, Seq: 1, Code: fsm.OpOpen, Name: []byte("redlockd"), Value: []byte("internal")}}
 	for _, name := range slices.Sorted(maps.Keys(n.want)) {
-		if is, ok := n.current(name); ok && is == n.want[name] {
+		if n.inForce(name) {
 			continue
 		}
 		n.names = append(n.names, name)
@@ -49,6 +50,18 @@ func (n *internalOps) ops(inc fsm.Incarnation) []*fsm.Op {
 	return append(ops, &fsm.Op{Conn: conn, Code: fsm.OpEnd})
 }
 
+// inForce reports whether the state has what was asked for. The fence-floor only rises:
+// a higher one, of a restore or another node, is what the options ask for, and more.
+func (n *internalOps) inForce(name string) bool {
+	is, ok := n.current(name)
+	if !ok || name != fsm.SettingFenceFloor {
+		return ok && is == n.want[name]
+	}
+	floor, err := strconv.ParseUint(is, 10, 64)
+	want, werr := strconv.ParseUint(n.want[name], 10, 64)
+	return err == nil && werr == nil && want <= floor
+}
+
 // lost: the incarnation ended before all was answered; the next one asks again.
 func (n *internalOps) lost() { n.pending = false }
 
@@ -60,7 +73,7 @@ func (n *internalOps) installed() {
 	}
 	n.errs = nil
 	for _, name := range n.names {
-		if is, ok := n.current(name); !ok || is != n.want[name] {
+		if !n.inForce(name) {
 			n.errs = append(n.errs, fmt.Sprintf("%s=%s: it did not come into force", name, n.want[name]))
 		}
 	}
@@ -84,7 +97,7 @@ func (n *internalOps) observe(eff *fsm.Effects, inc fsm.Incarnation) {
 			continue
 		}
 		name := n.names[r.Seq-2]
-		if r.Code != fsm.CodeOK {
+		if r.Code != fsm.CodeOK && !n.inForce(name) {
 			why := "the cluster refused it"
 			if r.Detail != nil && r.Detail.Text != "" {
 				why = r.Detail.Text

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -80,6 +81,32 @@ func (p *port) tell(m *Member, now time.Time) {
 		m.Role, m.Term, m.Commit, m.Applied, m.LogLast = h.Role, h.Term, h.Commit, h.Applied, h.Last
 		m.LastContact = now.Sub(h.at)
 	}
+}
+
+// answering asks all voters but one, and returns those that answer now. The last contact
+// may be as old as a heartbeat: a node that has died since would be missing for the very
+// entry that removes another one, and nothing would ever be committed again.
+func (n *Node) answering(ctx context.Context, but string) map[string]bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*n.opts.ElectionTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	all := map[string]bool{}
+	var asked sync.WaitGroup
+	for _, m := range n.Members() {
+		if m.Self || m.ID == but || !m.Voter {
+			continue
+		}
+		asked.Go(func() {
+			if _, err := n.MemberStatus(ctx, m.ID); err != nil {
+				return // whatever it is: it can not be counted on
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[m.ID] = true
+		})
+	}
+	asked.Wait()
+	return all
 }
 
 // MemberStatus asks a member for its Status, in JSON.

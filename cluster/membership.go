@@ -45,6 +45,19 @@ func votersOf(servers []raft.Server) int {
 	return voters
 }
 
+// answer waits for what Raft says, until this node stops: from then on Raft may never
+// say it, and the link whose request waits here would hold the stop up for ever.
+func (n *Node) answer(f raft.Future) error {
+	said := make(chan error, 1)
+	go func() { said <- f.Error() }()
+	select {
+	case err := <-said:
+		return err
+	case <-n.quit:
+		return raft.ErrRaftShutdown
+	}
+}
+
 // reconfigure has one change made of the members, as decide asks for it: by what the
 // members were at index, and for these alone. Raft takes one change after the other,
 // and what was decided while another one waited may be wrong behind it: a node that
@@ -57,17 +70,26 @@ func (n *Node) reconfigure(decide func(servers []raft.Server, index uint64) (raf
 		if err != nil || f == nil {
 			return err
 		}
-		if err = f.Error(); err == nil {
+		if err = n.answer(f); err == nil {
 			return nil
 		}
 		// Raft knows of the newest members before our own loop does.
-		if berr := n.raft.Barrier(membershipLimit).Error(); berr != nil {
+		if berr := n.answer(n.raft.Barrier(membershipLimit)); berr != nil {
 			return err //nolint:wrapcheck // the caller says what it was about
 		}
 		if _, now := n.opts.Storage.Configuration(); now == index {
 			return err //nolint:wrapcheck // the caller says what it was about
 		}
 	}
+}
+
+// notMade says that a change of the members failed, or that this is not known: its entry
+// may be committed yet.
+func notMade(what, node string, err error) error {
+	if errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) {
+		return fmt.Errorf("UNCERTAIN node %q %s, unless that is still to come (CLUSTER NODES tells): %w", node, what, err)
+	}
+	return fmt.Errorf("ERR node %q %s: %w", node, what, err)
 }
 
 // join takes a node in, without a vote at first.
@@ -85,7 +107,7 @@ func (n *Node) join(a ask) (ask, error) {
 	case refusal != nil:
 		return ask{}, refusal
 	case err != nil:
-		return ask{}, fmt.Errorf("ERR node %q could not be taken in: %w", a.Node, err)
+		return ask{}, notMade("could not be taken in", a.Node, err)
 	case !there:
 		n.log.Info("a node joins; it votes once it has caught up", "node", a.Node, "address", a.Addr)
 	}
@@ -149,8 +171,9 @@ func (n *Node) forget(ctx context.Context, id string) error {
 	var refusal error
 	done := n.port.dismissing(id)
 	defer done()
+	answering := n.answering(ctx, id)
 	err := n.reconfigure(func(servers []raft.Server, index uint64) (raft.IndexFuture, error) {
-		if refusal = n.spare(id, servers); refusal != nil {
+		if refusal = n.spare(id, servers, answering); refusal != nil {
 			return nil, nil
 		}
 		return n.raft.RemoveServer(raft.ServerID(id), index, membershipLimit), nil
@@ -159,7 +182,7 @@ func (n *Node) forget(ctx context.Context, id string) error {
 	case refusal != nil:
 		return refusal
 	case err != nil:
-		return fmt.Errorf("ERR node %q could not be removed: %w", id, err)
+		return notMade("could not be removed", id, err)
 	}
 	n.log.Info("a node was removed", "node", id)
 	gone := canary.ForgetsBlind || n.dismiss(ctx, id) // canary: its clients still think that they hold their locks
@@ -178,8 +201,8 @@ func (n *Node) forget(ctx context.Context, id string) error {
 	return nil
 }
 
-// spare says why a node can not be spared; nil: it can.
-func (n *Node) spare(id string, servers []raft.Server) error {
+// spare says why a node can not be spared; nil: it can. answering are those that do.
+func (n *Node) spare(id string, servers []raft.Server, answering map[string]bool) error {
 	i := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == id })
 	switch {
 	case i < 0:
@@ -196,7 +219,7 @@ func (n *Node) spare(id string, servers []raft.Server) error {
 				continue
 			}
 			voters++
-			if m.Self || m.Connected && m.LastContact < aliveWithin {
+			if m.Self || answering[m.ID] && m.Connected && m.LastContact < aliveWithin {
 				alive++
 			}
 		}
@@ -214,7 +237,7 @@ func (n *Node) spare(id string, servers []raft.Server) error {
 func (n *Node) meet(ctx context.Context, addr string) error {
 	l, err := n.port.mesh.open(ctx, "", addr)
 	if err != nil {
-		return fmt.Errorf("ERR the node at %s can not be reached: %w", addr, err)
+		return fmt.Errorf("ERR the node at %s can not be reached: %v", addr, err) //nolint:errorlint // a timeout of its own: nothing was done
 	}
 	defer l.Close()
 	h := l.Peer()
@@ -227,7 +250,7 @@ func (n *Node) meet(ctx context.Context, addr string) error {
 		return err
 	}
 	if _, err := l.Request(ctx, askAdopt, b); err != nil {
-		return fmt.Errorf("ERR node %q was taken in and does not answer: %w", h.Node, err)
+		return fmt.Errorf("ERR node %q was taken in and does not answer; CLUSTER MEET it again: %w", h.Node, err)
 	}
 	return nil
 }

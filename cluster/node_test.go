@@ -188,6 +188,37 @@ func TestSettings(t *testing.T) {
 	})
 }
 
+// TestFenceFloorOfOldOptions: the options of a migration stay as they are, while the floor
+// has risen, by CONFIG SET or a restore. It is above what they ask for: the node starts.
+func TestFenceFloorOfOldOptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		for _, floor := range []string{"1000", "2000", "1000"} {
+			n := open(t, fs, func(o *Options) { o.Settings = map[string]string{fsm.SettingFenceFloor: floor} })
+			if r := n.h.connect().do(t, lock("a")); r.Int <= 1000 {
+				t.Errorf("with floor %s fence %d", floor, r.Int)
+			}
+			n.stop(t)
+		}
+	})
+}
+
+// TestFenceFloorsThatMeet: another node's higher one came first.
+func TestFenceFloorsThatMeet(t *testing.T) {
+	is := "0"
+	n := internalOps{
+		want: map[string]string{fsm.SettingFenceFloor: "1000"}, settled: make(chan struct{}),
+		current: func(string) (string, bool) { return is, true },
+	}
+	conn := n.ops(1)[0].Conn
+	is = "2000"
+	n.observe(&fsm.Effects{Replies: []fsm.Reply{{Conn: conn, Seq: 2, Code: fsm.CodeErr}}}, 1)
+	<-n.settled
+	if err := n.err(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Nothing is written while there is no session, and about one entry a second
 // plus keepalives while there is one.
 func TestIdleWritesNothing(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 type pipeline struct {
 	raft.AppendPipeline
 	vouch   func(*raft.AppendEntriesRequest) error
-	since   atomic.Int64 // when the send began that is under way, in Unix ns; 0: none is
+	began   time.Time
+	since   atomic.Int64 // how long after that the send began that is under way, in ns; 0: none is
 	closed  chan struct{}
 	once    sync.Once
 	watched chan struct{}
@@ -34,7 +35,7 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, fmt.Errorf("cluster: pipeline to %q: %w", id, err)
 	}
-	p := &pipeline{AppendPipeline: inner, vouch: t.vouch, closed: make(chan struct{}), watched: make(chan struct{})}
+	p := &pipeline{AppendPipeline: inner, vouch: t.vouch, began: time.Now(), closed: make(chan struct{}), watched: make(chan struct{})}
 	go p.watch(t.quit)
 	return p, nil
 }
@@ -44,7 +45,7 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	if err := p.vouch(args); err != nil {
 		return nil, err
 	}
-	p.since.Store(time.Now().UnixNano())
+	p.since.Store(int64(time.Since(p.began)) + 1) // not by the wall clock, which may be set back
 	defer p.since.Store(0)
 	return p.AppendPipeline.AppendEntries(args, resp)
 }
@@ -64,7 +65,7 @@ func (p *pipeline) watch(quit <-chan struct{}) {
 		select {
 		case <-ticker.C:
 			since := p.since.Load()
-			if since == 0 || time.Since(time.Unix(0, since)) < pipelineLimit {
+			if since == 0 || time.Since(p.began)-time.Duration(since) < pipelineLimit {
 				continue
 			}
 		case <-quit:

@@ -69,6 +69,7 @@ func newPort(n *Node) (*port, error) {
 	o := *n.opts.Peer
 	o.NodeID, o.Advertise = n.opts.NodeID, n.opts.PeerAddr
 	o.Hello, o.Check, o.Refused = p.hello, p.check, p.refused
+	setDefault(&o.MaxFrame, maxFrame)
 	if o.Logger == nil {
 		o.Logger = n.log
 	}
@@ -87,6 +88,11 @@ func newPort(n *Node) (*port, error) {
 	}
 	return p, nil
 }
+
+// maxFrame is how big a frame between nodes may be: two full batches that are sent again,
+// and a keepalive that speaks for a million HEARTBEAT sessions (max-clients' limit). One
+// that did not fit would never arrive, and the node's incarnation would end by silence.
+const maxFrame = 12 << 20
 
 // rpcTimeout is how long one of Raft's calls may take, snapshots excepted.
 const rpcTimeout = 2 * time.Second

@@ -94,8 +94,9 @@ func nobodys(o *fsm.Op) bool {
 
 // expire takes out the ops that came at or before cutoff, each with every later
 // op of its connection. What is nobody's request goes to the back of the queue
-// instead, which no op minds.
-func (q *opQueue) expire(cutoff, now time.Time) []*fsm.Op {
+// instead, which no op minds; but not the end of a connection that was never sent, as
+// opened tells: while there is no leader, clients that come and go would fill the queue.
+func (q *opQueue) expire(cutoff, now time.Time, opened func(fsm.ConnID) bool) []*fsm.Op {
 	if at, ok := q.oldest(); !ok || at.After(cutoff) {
 		return nil
 	}
@@ -110,7 +111,10 @@ func (q *opQueue) expire(cutoff, now time.Time) []*fsm.Op {
 			_, cut := gone[o.Conn]
 			switch {
 			case nobodys(o) && old:
-				ends = append(ends, o)
+				// Its opening came before it, and was taken out at the latest just now.
+				if o.Conn.Number() == fsm.MaxConnNumber || opened(o.Conn) {
+					ends = append(ends, o)
+				}
 			case !nobodys(o) && (old || cut):
 				gone[o.Conn] = struct{}{}
 				down = append(down, o)

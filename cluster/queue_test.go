@@ -35,18 +35,19 @@ func equal(t *testing.T, what string, got []uint64, want ...uint64) {
 func TestQueueExpire(t *testing.T) {
 	var q opQueue
 	at := time.Now()
+	opened := func(fsm.ConnID) bool { return true }
 	q.push([]*fsm.Op{op(1, 1, fsm.OpLock), op(2, 0, fsm.OpEnd), op(fsm.MaxConnNumber, 1, fsm.OpOpen)}, at)
 	q.push([]*fsm.Op{op(3, 1, fsm.OpLock), op(1, 2, fsm.OpLock), op(1, 0, fsm.OpEnd)}, at.Add(time.Second))
-	if got := q.expire(at.Add(-1), at); got != nil {
+	if got := q.expire(at.Add(-1), at, opened); got != nil {
 		t.Fatal("too early")
 	}
-	down := q.expire(at, at.Add(5*time.Second))
+	down := q.expire(at, at.Add(5*time.Second), opened)
 	equal(t, "down", seqs(down), 101, 102)
 	equal(t, "stay", seqs(q.ops), 301, 100, 200, uint64(fsm.MaxConnNumber)*100+1)
 	if o, _ := q.oldest(); !o.Equal(at.Add(time.Second)) {
 		t.Fatal("oldest", o.Sub(at))
 	}
-	equal(t, "down", seqs(q.expire(at.Add(time.Second), at.Add(6*time.Second))), 301)
+	equal(t, "down", seqs(q.expire(at.Add(time.Second), at.Add(6*time.Second), opened)), 301)
 	equal(t, "stay", seqs(q.ops), 200, uint64(fsm.MaxConnNumber)*100+1, 100)
 }
 

@@ -150,3 +150,36 @@ func TestHeartbeatIsReportedLate(t *testing.T) {
 		t.Error("a session that nobody speaks for goes on for ever")
 	}
 }
+
+// TestClientsComeAndGoWithoutALeader: what clients leave behind that come, get no
+// answer and go again, while nobody leads, is not kept until somebody does.
+func TestClientsComeAndGoWithoutALeader(t *testing.T) {
+	e := newEnsemble(t)
+	a := e.players[0]
+	a.mute = true
+	c := a.h.connect()
+	a.send(c, lock("sent"))
+	a.drawn() // and lost
+	a.end(c)
+	for range 10 {
+		c := a.h.connect()
+		a.send(c, lock("k"))
+		e.clock.freeze(2 * time.Second)
+		a.turn()
+		a.end(c)
+	}
+	e.clock.freeze(6 * time.Second)
+	a.turn()
+	if n := len(a.queue.ops); n != 1 {
+		t.Errorf("%d ops are queued for ten clients that are gone and were never heard of, and one that may have been", n)
+	}
+	a.mute = false
+	a.resend()
+	e.settle()
+	if r := a.asks(isLocked("sent")); r.Int != 0 {
+		t.Error("the lock of a client that is gone is held")
+	}
+	if r := a.asks(lock("k")); r.Code != fsm.CodeOK {
+		t.Error("LOCK:", r.Code)
+	}
+}

@@ -48,6 +48,10 @@ func (n *Node) seekOnce(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	if n.moved(servers) && n.raft.State() == raft.Leader {
+		n.moveTo(raft.ServerAddress(n.port.net.Addr()))
+		return
+	}
 	for _, s := range servers {
 		if string(s.ID) == n.opts.NodeID && s.Suffrage != raft.Voter {
 			if _, err := n.lead(ctx, askPromote, ask{Node: n.opts.NodeID, Applied: n.applier.index.Load()}); err != nil {
@@ -55,6 +59,28 @@ func (n *Node) seekOnce(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// moved reports whether the cluster is this node alone and knows it at another address:
+// it was founded without a port for peers, or restored with another one.
+func (n *Node) moved(servers []raft.Server) bool {
+	return len(servers) == 1 && string(servers[0].ID) == n.opts.NodeID && string(servers[0].Address) != n.port.net.Addr()
+}
+
+// moveTo has those who join a cluster of one told where it is now. Were they not, only
+// this node could ever lead: the others would not find it.
+func (n *Node) moveTo(addr raft.ServerAddress) {
+	err := n.reconfigure(func(servers []raft.Server, index uint64) (raft.IndexFuture, error) {
+		if !n.moved(servers) {
+			return nil, nil
+		}
+		return n.raft.AddVoter(servers[0].ID, addr, index, membershipLimit), nil
+	})
+	if err != nil {
+		n.log.Warn("the address at which others reach this node could not be changed; trying again", "to", addr, "error", err)
+		return
+	}
+	n.log.Info("others reach this node at another address from now on", "address", addr)
 }
 
 // belong asks the others whether this node is a member still: the leader does not

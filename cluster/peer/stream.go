@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -51,7 +52,7 @@ func (n *Network) layer() *streamLayer {
 
 // give hands a connection that came in to Raft and waits for its end, so that it counts as incoming until then.
 func (s *streamLayer) give(plainConn, conn net.Conn) error {
-	c, err := s.keep(plainConn, conn)
+	c, err := s.keep(plainConn, conn, true)
 	if err != nil {
 		return err
 	}
@@ -65,8 +66,9 @@ func (s *streamLayer) give(plainConn, conn net.Conn) error {
 }
 
 // keep makes the connection one that ends with the layer.
-func (s *streamLayer) keep(plainConn, conn net.Conn) (*streamConn, error) {
-	c := &streamConn{Conn: conn, plain: plainConn, layer: s, done: make(chan struct{})}
+func (s *streamLayer) keep(plainConn, conn net.Conn, came bool) (*streamConn, error) {
+	c := &streamConn{Conn: conn, plain: plainConn, layer: s, came: came, done: make(chan struct{})}
+	c.next.Store(true)
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
@@ -112,7 +114,7 @@ func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.keep(plain(conn), conn)
+	c, err := s.keep(plain(conn), conn, false)
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +155,70 @@ type streamConn struct {
 	net.Conn
 	plain net.Conn
 	layer *streamLayer
+	came  bool // to us; else we dialed
 	once  sync.Once
 	done  chan struct{}
+
+	// next: what comes is the beginning of a request. snapshot: the one under way
+	// carries one. (Where many requests are under way at once, snapshot may be wrong;
+	// then something is sent all the time, and its deadlines are never reached.)
+	next, snapshot atomic.Bool
+}
+
+// A snapshot may take hours, but not stand still. Raft's main loop reads it as it
+// comes, without a deadline: a leader that is frozen in the middle would keep a node from
+// voting for the next one for as long. And who sends has a deadline only for all of it,
+// two seconds for each 256 KiB: one that has gone without a word would be waited for
+// until TCP gives up, a quarter of an hour, also when it is back at another address.
+const (
+	snapshotRead  = 5 * time.Second
+	snapshotWrite = 15 * time.Second
+	// snapshotRequest is the first byte of such a request of raft.NetworkTransport.
+	snapshotRequest = 2
+)
+
+// Read gives a snapshot a deadline for each part of it.
+func (c *streamConn) Read(p []byte) (int, error) {
+	if c.snapshot.Load() && c.came {
+		_ = c.SetReadDeadline(time.Now().Add(snapshotRead))
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.turn(!c.came, p[0])
+	}
+	if err != nil && c.came {
+		_ = c.Close() // Raft reads what is left of a snapshot, also behind an error
+	}
+	return n, err
+}
+
+// Write gives a snapshot a deadline for each part of it.
+func (c *streamConn) Write(p []byte) (sent int, err error) {
+	if len(p) > 0 && c.turn(c.came, p[0]) && c.came {
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	if c.came || !c.snapshot.Load() {
+		return c.Conn.Write(p)
+	}
+	for n := 0; sent < len(p) && err == nil; sent += n {
+		_ = c.SetWriteDeadline(time.Now().Add(snapshotWrite))
+		n, err = c.Conn.Write(p[sent:min(len(p), sent+chunk)])
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	return sent, err
+}
+
+// turn takes in the first byte of a part of a request or of an answer. It reports
+// whether it was the answer to a snapshot.
+func (c *streamConn) turn(answer bool, first byte) bool {
+	switch {
+	case answer:
+		c.next.Store(true)
+		return c.snapshot.Swap(false)
+	case c.next.Swap(false):
+		c.snapshot.Store(first == snapshotRequest)
+	}
+	return false
 }
 
 // Close closes below TLS: a TLS farewell could wait five seconds for a peer that does not read.

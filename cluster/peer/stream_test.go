@@ -108,6 +108,53 @@ func TestRaftOverTheStreamLayer(t *testing.T) {
 	})
 }
 
+// A snapshot that stands still in the middle is given up, on both sides: the one that
+// takes it could not vote, and the one that sends it would send nothing else.
+func TestSnapshotThatStandsStill(t *testing.T) {
+	snapshot := bytes.Repeat([]byte("s"), 100<<20)
+	req := &raft.InstallSnapshotRequest{Term: 7, Size: int64(len(snapshot))} // for Raft it may take more than an hour
+	bubble(t, func(t *testing.T) {
+		m := peertest.New()
+		a, b := inMemory(t, m, "n1", nil), inMemory(t, m, "n2", nil)
+		one, two := transport(a), transport(b)
+		send := func(from io.Reader) error {
+			var resp raft.InstallSnapshotResponse
+			return one.InstallSnapshot("n2", "n2", req, &resp, from)
+		}
+		sent := make(chan error)
+
+		// The leader is frozen.
+		frozen, freeze := io.Pipe()
+		go func() { sent <- send(frozen) }()
+		go func() { _, _ = freeze.Write(snapshot[:3<<20]) }()
+		rpc := <-two.Consumer()
+		began := time.Now()
+		_, err := io.ReadAll(rpc.Reader)
+		_, _ = io.Copy(io.Discard, rpc.Reader) // as Raft does
+		if err == nil || time.Since(began) > snapshotRead+time.Second {
+			t.Errorf("the follower waited %v for a leader that is frozen: %v", time.Since(began), err)
+		}
+		rpc.Respond(nil, errors.New("broken"))
+		freeze.Close()
+		if err := <-sent; err == nil {
+			t.Error("half a snapshot was sent without an error")
+		}
+
+		// The follower has gone without a word.
+		go func() { sent <- send(bytes.NewReader(snapshot)) }()
+		rpc = <-two.Consumer()
+		m.Isolate("n1", "n2")
+		began = time.Now()
+		if err := <-sent; err == nil || time.Since(began) > time.Minute {
+			t.Errorf("the leader waited %v for a follower that has gone: %v", time.Since(began), err)
+		}
+		rpc.Respond(nil, errors.New("gone"))
+		if err := errors.Join(one.Close(), two.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRaftCanStartAgainOnTheSameNetwork(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := peertest.New()
