@@ -116,6 +116,10 @@ func (l *lane) commit(sync bool) {
 	// the disk is full, Pebble tries them for ever and lets writes wait.
 	l.watch.start()
 	err := l.batch.Commit(how)
+	if err == nil && sync && !l.s.dead.Load() {
+		// The witness is on the same disk, which can hang behind the sync as well.
+		l.s.witness.durable(applied, l == &l.s.syncs)
+	}
 	l.watch.stop()
 	if err != nil {
 		l.s.fatal(fmt.Errorf("store: writing (%s): %w", l.name, err))
@@ -123,9 +127,6 @@ func (l *lane) commit(sync bool) {
 	if l.s.dead.Load() {
 		// Another goroutine has met a failed write: acknowledge nothing more.
 		l.s.fatal(fmt.Errorf("store: writing (%s) after a failed write", l.name))
-	}
-	if sync {
-		l.s.witness.durable(applied, l == &l.s.syncs)
 	}
 }
 

@@ -188,13 +188,21 @@ func TestNoAcknowledgementInChild(t *testing.T) {
 }
 
 // TestWatchdog: a log write that hangs ends the process after WriteLimit, and
-// is not acknowledged when the disk comes back after all.
+// is not acknowledged when the disk comes back after all. It may hang behind its
+// sync, too, where it tells the witness.
 func TestWatchdog(t *testing.T) {
+	for _, file := range []string{".log", witnessFile} {
+		t.Run(file, func(t *testing.T) { watchdog(t, file) })
+	}
+}
+
+// watchdog has the writes of one file hang.
+func watchdog(t *testing.T, file string) {
 	synctest.Test(t, func(t *testing.T) {
 		var hang atomic.Bool
 		release := make(chan struct{})
 		o := testOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if hang.Load() && strings.HasSuffix(op.Path, ".log") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			if hang.Load() && strings.HasSuffix(op.Path, file) && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 				<-release
 			}
 			return nil
@@ -207,6 +215,7 @@ func TestWatchdog(t *testing.T) {
 		s, err := Open(o)
 		must(t, err)
 		must(t, s.Log().StoreLogs(entries(1, 1, 1)))
+		must(t, s.Apply(1, 1, put("a=1")))
 		time.Sleep(time.Hour) // idle is not slow
 		hang.Store(true)
 		start := time.Now()
