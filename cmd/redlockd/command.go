@@ -45,7 +45,7 @@ func newCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
 	root.SetVersionTemplate(versionLine() + "\n")
 	show := &cobra.Command{
 		Use: "config", Short: "Print the configuration in force, and where each value came from", Args: cobra.NoArgs,
-		Long: "Print the configuration that the same flags, environment and file would start the server with.\nThe output is a file that --config takes; passwords are left out.",
+		Long: "Print the configuration that the same flags, environment and file would start the server with.\nThe output is a file that --config takes: passwords are left out, and defaults are comments.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := options.Load(c.Flags(), environ)
 			if err != nil {

@@ -8,6 +8,9 @@
 //
 //	main ─► command (cobra) ─► serve ─► bind ─► open (wire.go) ─► serve ─► stop
 //
+// Nobody waits for the log (lines.go): where whoever takes it stalls, lines are missing,
+// and the log says how many.
+//
 // Exit codes: 0 after an orderly stop, 1 if it could not start (or was told
 // something it does not understand), 75 if it had to end because it could not
 // go on safely (the disk failed or hung), 128 + the signal's number if a second

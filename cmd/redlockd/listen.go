@@ -42,6 +42,9 @@ func bindAll(cfg *options.Config) (*sockets, error) {
 	return s, nil
 }
 
+// clientPorts is how many servers count their clients by themselves.
+func (s *sockets) clientPorts() int64 { return int64(1 + len(s.sentinel)) }
+
 func (s *sockets) unbind() {
 	unbind(s.clients)
 	unbind(s.sentinel)
@@ -128,20 +131,24 @@ func names(listeners []net.Listener) []string {
 	return list
 }
 
-// spareFiles is what the process needs besides its clients: the store's files,
-// peers, logs.
-const spareFiles = 256
+// spareFiles is what the process needs besides its clients: the store's files (some
+// 130), peers (up to 256), logs.
+const spareFiles = 512
 
-// fitFiles returns an error if max-clients connections need more files than the
-// system allows. (Go raises the soft limit to the hard one by itself.)
-func fitFiles(maxClients int64) error {
+// fitFiles returns how many clients at a time may come to each of the ports, at most
+// max-clients, so that they leave the store its files: where it can not make one, it ends
+// the process. The error says that these are fewer than max-clients. (Go raises the soft
+// limit to the hard one by itself.)
+func fitFiles(maxClients, ports int64) (int64, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("the limit of open files cannot be read: %w", err)
+		return maxClients, fmt.Errorf("the limit of open files cannot be read: %w", err)
 	}
-	if need := uint64(maxClients) + spareFiles; limit.Cur < need {
-		return fmt.Errorf("max-clients %d needs %d open files, but the system allows %d: raise the limit (ulimit -n, LimitNOFILE=) or lower max-clients",
-			maxClients, need, limit.Cur)
+	files := int64(min(limit.Cur, 1<<40))
+	fit := max(files-spareFiles, files/4) / ports
+	if fit >= maxClients {
+		return maxClients, nil
 	}
-	return nil
+	return fit, fmt.Errorf("max-clients %d needs %d open files, but the system allows %d, enough for %d: raise the limit (ulimit -n, LimitNOFILE=) or lower max-clients",
+		maxClients, maxClients*ports+spareFiles, limit.Cur, fit)
 }

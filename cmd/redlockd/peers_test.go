@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,25 @@ func TestClusterOptionsReachTheRooms(t *testing.T) {
 	for word, want := range map[string]commands.ClusterMode{options.ClusterAuto: commands.ClusterAuto, options.ClusterYes: commands.ClusterOn, options.ClusterNo: commands.ClusterOff} {
 		if got := clusterMode(configure(t, "--cluster-enabled="+word)); got != want {
 			t.Errorf("%s is %d", word, got)
+		}
+	}
+}
+
+// TestALoneNodeThatIsToGrow: it was started without a port for peers, and then with one.
+// Those who join it must be told of that, else only it could ever lead.
+func TestALoneNodeThatIsToGrow(t *testing.T) {
+	data, port := "--data-dir="+filepath.Join(t.TempDir(), "data"), freePorts(t, 1)[0]
+	for _, args := range [][]string{{data}, {data, "--peer-listen=" + port}} {
+		n := start(t, configure(t, args...))
+		if len(args) > 1 {
+			eventually(t, "the cluster knows the node at its port", func() bool {
+				r := statusOf(t, n.addr)
+				return len(r.Members) == 1 && r.Members[0].Peer == port
+			})
+		}
+		n.stop()
+		if err := n.ends(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -28,10 +28,12 @@ const (
 
 // serve runs the server until a signal or SHUTDOWN stops it.
 func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
-	log, threshold := newLogger(stderr, cfg.LogFormat, cfg.LogLevel)
+	out := newLines(stderr, cfg.LogFormat)
+	defer out.close()
+	log, threshold := newLogger(out, cfg.LogFormat, cfg.LogLevel)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer watchSignals(stop, log)()
+	defer watchSignals(stop, log, out)()
 
 	// The sockets come first: where the port is busy, no data was touched.
 	listeners, err := bindAll(cfg)
@@ -41,14 +43,14 @@ func serve(ctx context.Context, cfg *options.Config, stderr io.Writer) error {
 	for _, warning := range cfg.Warnings() {
 		log.Warn(warning)
 	}
-	if shortage := fitFiles(cfg.MaxClients); shortage != nil {
+	if _, shortage := fitFiles(cfg.MaxClients, listeners.clientPorts()); shortage != nil {
 		log.Warn("fewer clients than max-clients will get in", "error", shortage)
 	}
 	rooms, started := newStartLog(log)
 	slow := time.AfterFunc(startPatience, func() {
 		log.Warn("still starting: reading the data directory", "data", absolute(cfg.DataDir))
 	})
-	n, err := open(cfg, listeners, rooms, threshold, stop)
+	n, err := open(cfg, listeners, rooms, threshold, stop, out)
 	slow.Stop()
 	if err != nil {
 		listeners.unbind()
@@ -123,7 +125,7 @@ var errSignal = errors.New("a signal asked for it")
 // and with it every lock of its clients: SIGHUP by habit (other servers read their
 // configuration anew), SIGPIPE with the first line that is logged after whoever reads
 // the log has gone.
-func watchSignals(stop context.CancelCauseFunc, log *slog.Logger) func() {
+func watchSignals(stop context.CancelCauseFunc, log *slog.Logger, out *lines) func() {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -139,6 +141,7 @@ func watchSignals(stop context.CancelCauseFunc, log *slog.Logger) func() {
 					continue
 				}
 				log.Warn("a second signal: ending at once", "signal", s.String())
+				out.flush()
 				code := exitStart
 				if n, ok := s.(syscall.Signal); ok {
 					code = 128 + int(n)

@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -310,13 +312,55 @@ func TestStaleSocketIsCleared(t *testing.T) {
 	}
 }
 
+// TestMoreClientsThanFiles: clients never take the files that the store needs, without
+// which it ends the process; also not when CONFIG SET lets more of them in.
 func TestMoreClientsThanFiles(t *testing.T) {
-	if err := fitFiles(1); err != nil {
-		t.Error(err)
+	if n, err := fitFiles(1, 2); n != 1 || err != nil {
+		t.Error(n, err)
 	}
-	if err := fitFiles(1 << 40); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+	if _, err := fitFiles(1<<40, 1); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
 		t.Errorf("%v", err)
 	}
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := syscall.Rlimit{Cur: 2 * spareFiles, Max: before.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) })
+	n := start(t, configure(t))
+	c := dial(t, "tcp", n.addr)
+	if got := say(t, c, "CONFIG SET max-clients 5000"); got != "+OK" {
+		t.Error(got)
+	}
+	if got := infoLine(t, c, "clients", "maxclients"); got != strconv.Itoa(spareFiles) {
+		t.Errorf("of %d files clients may take %s", few.Cur, got)
+	}
+	n.stop()
+	if err := n.ends(); err != nil {
+		t.Error(err)
+	}
+}
+
+// infoLine returns one value of a section of INFO.
+func infoLine(t *testing.T, c net.Conn, section, name string) string {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	// The PING behind it marks the end.
+	if _, err := fmt.Fprintf(c, "INFO %s\r\nPING\r\n", section); err != nil {
+		t.Fatal(err)
+	}
+	value := ""
+	for lines := bufio.NewScanner(c); lines.Scan() && lines.Text() != "+PONG"; {
+		if v, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
+			value = v
+		}
+	}
+	return value
 }
 
 // TestAStalledClientLeavesTheClusterTime: a client that reads none of its replies holds
@@ -327,9 +371,11 @@ func TestAStalledClientLeavesTheClusterTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, threshold := newLogger(io.Discard, "text", "info")
+	out := newLines(io.Discard, "text")
+	defer out.close()
+	log, threshold := newLogger(out, "text", "info")
 	ctx, stop := context.WithCancelCause(context.Background())
-	n, err := open(cfg, listeners, log, threshold, stop)
+	n, err := open(cfg, listeners, log, threshold, stop, out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (n *node) status() commands.Status {
 	if list, err := n.store.Snapshots().List(); err == nil && len(list) > 0 {
 		s.Snapshot = list[0].Index
 	}
-	s.DiskFree, s.DiskTotal, _ = n.store.DiskFree()
+	s.DiskFree, s.DiskTotal = n.space.ask(spacePatience)
 	return s
 }
 

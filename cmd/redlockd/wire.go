@@ -30,23 +30,26 @@ type node struct {
 	watched  func()       // ends the watch over who leads
 	// flush writes the replies of one delivery; set before anybody is accepted.
 	flush func([]sessions.Answerer)
+	space space
 }
 
 // errShutdown is why the node stops when a client said SHUTDOWN.
 var errShutdown = errors.New("a client said SHUTDOWN")
 
 // open puts a node together over its data directory; it becomes part of the
-// cluster by itself, and nobody is accepted yet. stop is called by SHUTDOWN.
+// cluster by itself, and nobody is accepted yet. stop is called by SHUTDOWN. log goes to
+// out, which has the last word where a room can not go on.
 func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *slog.LevelVar,
-	stop context.CancelCauseFunc,
+	stop context.CancelCauseFunc, out *lines,
 ) (*node, error) {
 	s, err := store.Open(store.Options{
 		Dir: cfg.DataDir, Logger: log, CacheBytes: cfg.CacheSize, MemTableBytes: cfg.MemTableSize, WriteLimit: cfg.DiskTimeout,
+		OnFatal: out.fatal(log, true),
 	})
 	if err != nil {
 		return nil, err
 	}
-	n := &node{store: s}
+	n := &node{store: s, space: space{look: s.DiskFree}}
 	table := sessions.NewTable(sessions.Options{
 		Logger:   log,
 		FlushAll: func(touched []sessions.Answerer) { n.flush(touched) },
@@ -57,7 +60,7 @@ func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *
 		NodeID: cfg.NodeID, PeerAddr: peerAddr(cfg, listeners), Storage: s, Host: table, Logger: log,
 		RequestTimeout: cfg.RequestTimeout, Settings: cfg.Cluster(),
 		Peer: peerOptions(cfg, listeners, log), InitialCluster: initialCluster(cfg), Join: cfg.Join, Await: cfg.AwaitMeet,
-		Announce: announce(cfg, listeners),
+		Announce: announce(cfg, listeners), OnFatal: out.fatal(log, false),
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -65,9 +68,14 @@ func open(cfg *options.Config, listeners *sockets, log *slog.Logger, threshold *
 	n.cluster = c
 	table.SetCluster(c)
 	limits := resp.NewLimits()
-	setLimits(limits, cfg)
-	live := options.NewLive(cfg, func(now *options.Config) {
+	limit := func(now *options.Config) {
 		setLimits(limits, now)
+		fit, _ := fitFiles(now.MaxClients, listeners.clientPorts())
+		limits.Clients.Store(fit)
+	}
+	limit(cfg)
+	live := options.NewLive(cfg, func(now *options.Config) {
+		limit(now)
 		setLevel(threshold, now.LogLevel)
 	})
 	password := func() string { return live.Config().RequirePass }

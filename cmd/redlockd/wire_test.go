@@ -55,3 +55,19 @@ func TestNodeSettings(t *testing.T) {
 		t.Errorf("max-clients is %q, %v", v, ok)
 	}
 }
+
+// TestConfigSetTakesAllBack: of settings that allow one another, the last one first.
+func TestConfigSetTakesAllBack(t *testing.T) {
+	n := start(t, configure(t, "--auth-max-bulk-size=128"))
+	c := dial(t, "tcp", n.addr)
+	long := strings.Repeat("x", 200)
+	for _, line := range []string{"CONFIG SET auth-max-bulk-size 256 requirepass " + long + " node-id n2", "CONFIG SET requirepass " + long} {
+		if got := say(t, c, line); !strings.HasPrefix(got, "-ERR") {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+	n.stop()
+	if err := n.ends(); err != nil {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -195,6 +196,11 @@ func (c *Config) checkCluster() error {
 	}
 	if tls == 0 && !c.InsecurePeers {
 		return c.checkPeersLocal()
+	}
+	if len(c.Join) > 0 && !slices.ContainsFunc(c.Join, localAddr) && localAddr(c.PeerAddr()) && c.PeerAdvertise == "" {
+		// It would be a member that nobody reaches, until it is removed.
+		return fmt.Errorf("this node joins at %s, whose nodes would be told to reach it at %s, and only this machine can: give --peer-listen",
+			strings.Join(c.Join, ","), c.PeerAddr())
 	}
 	return nil
 }

@@ -73,6 +73,8 @@ func TestMistakesAboutTheCluster(t *testing.T) {
 		{append([]string{"--peer-listen=:17379", "--join=10.0.0.1:1"}, tls...), "give --peer-advertise"},
 		{append([]string{"--peer-listen=:17379", "--join=10.0.0.1:1", "--peer-advertise=10.0.0.4:1"}, tls...), ""},
 		{[]string{"--join=10.0.0.1:1"}, "is beyond this machine"},
+		{append([]string{"--join=10.0.0.1:1"}, tls...), "give --peer-listen"},
+		{append([]string{"--join=10.0.0.1:1", "--peer-advertise=10.0.0.4:1"}, tls...), ""},
 		{[]string{"--join=unix:/x"}, "must be host:port"},
 		{tls[:2], "give all three"},
 		{[]string{"--announce=0.0.0.0:1"}, "names no machine"},

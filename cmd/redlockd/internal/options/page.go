@@ -10,7 +10,8 @@ import (
 )
 
 // WriteTOML writes the effective configuration as a file that --config takes,
-// with the place where each value came from. Secrets are left out.
+// with the place where each value came from. Secrets are left out, defaults are
+// comments.
 func (c *Config) WriteTOML(w io.Writer) error {
 	var b strings.Builder
 	for _, group := range Groups() {
@@ -50,8 +51,12 @@ func (c *Config) line(o *Option) (string, error) {
 		data = n
 	}
 	line, err := toml.Marshal(map[string]any{o.Name: data})
-	if where := c.origins[o.Name].Where; where != "" {
-		line = fmt.Appendf(line[:len(line)-1], " # from %s\n", where)
+	if origin := c.origins[o.Name]; origin.Layer == LayerDefault {
+		// To give a default is more than to leave it: a node of one would listen for
+		// peers, and propose all cluster settings at each start.
+		line = append([]byte("# "), line...)
+	} else if origin.Where != "" {
+		line = fmt.Appendf(line[:len(line)-1], " # from %s\n", origin.Where)
 	}
 	return string(line), err
 }

@@ -3,6 +3,7 @@ package options
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,5 +99,10 @@ func TestTOMLComesBack(t *testing.T) {
 		if got, want := o.bind(back).String(), o.bind(c).String(); got != want {
 			t.Errorf("%s: %q came back as %q", o.Name, want, got)
 		}
+	}
+	// What nobody gave is nobody's word: a node of one would else listen for peers, and
+	// each of its starts would take back what CONFIG SET has changed for the cluster.
+	if back.Clustered() != c.Clustered() || !maps.Equal(back.Cluster(), c.Cluster()) {
+		t.Errorf("clustered %v with %v came back as %v with %v", c.Clustered(), c.Cluster(), back.Clustered(), back.Cluster())
 	}
 }
