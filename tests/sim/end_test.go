@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/redlockd/redlockd/fsm"
@@ -168,6 +169,7 @@ func (w *world) probe() {
 
 // equal compares the states once all nodes have applied the same.
 func (w *world) equal() bool {
+	synctest.Wait() // no entry is under way, and until this returns none comes: the machines may be flushed
 	at := map[string]uint64{}
 	for _, p := range w.running() {
 		c := p.cluster.Load()
