@@ -32,8 +32,9 @@ type Effects struct {
 	Diverged []Incarnation
 	// Events are what else a node must know of its connections.
 	Events []Event
-	// Writes are the state records that changed, each key once; a nil Value
-	// deletes. Flushed says that they are here: with Machine.Defer most entries
+	// Writes are the state records that changed, to be written in this order; a nil
+	// Value deletes. Each key is there once, but for one that went and came anew (a
+	// connection's number that is used again, which no node does). Flushed says that they are here: with Machine.Defer most entries
 	// leave them for later.
 	Writes  []Record
 	Flushed bool

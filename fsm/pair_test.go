@@ -149,13 +149,13 @@ func (p *pair) applyLazily(data []byte, index, term uint64) error {
 
 // store applies writes to records as a store would.
 func store(records map[string][]byte, writes []fsm.Record) error {
-	seen := map[string]bool{}
+	seen := map[string]bool{} // what was last: a value, and not a deletion
 	for _, w := range writes {
 		k := string(w.Key)
-		if seen[k] {
+		if value, twice := seen[k]; twice && (value || w.Value == nil) {
 			return fmt.Errorf("record %q is written twice in one entry", k)
 		}
-		seen[k] = true
+		seen[k] = w.Value != nil
 		if w.Value == nil {
 			delete(records, k)
 			continue
