@@ -105,6 +105,6 @@ var canaries = []canary{
 	other("disk_unseen", "./tests/sim", "TestFound/a-full-disk-of-an-idle-node"),
 	other("hand_over_left", "./tests/sim", "TestFound/death-while-handing-over"),
 	other("heartbeat_unheard", "./fsm", "TestStories/sessions"),
-	other("heartbeat_strict", "./cluster", "TestHeartbeatIsReportedLate"),
+	other("heartbeat_strict", "./fsm", "TestStories/sessions"),
 	other("forgets_blind", "./cluster", "TestForgottenNodeClosesFirst"),
 }
