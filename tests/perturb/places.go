@@ -10,7 +10,7 @@ import (
 // so that a new version of it is looked at again. No lock is held there.
 var anchors = []struct{ file, text string }{
 	// Sessions were heard of, and nobody was told.
-	{"cluster/agent_run.go", "\ta.mu.Lock()\n\tok := a.phase == phaseServing && a.inc == inc"},
+	{"cluster/agent_keepalive.go", "\ta.mu.Lock()\n\tok := a.phase == phaseServing && a.inc == inc"},
 	// Requests have timed out, and their clients were not told.
 	{"cluster/agent_run.go", "\tif len(late) > 0 {\n\t\ta.log.Warn("},
 	// The leader's fast answer counts, and the clients were not told.
